@@ -1,0 +1,54 @@
+# Everything that is done with this repository; `make help` lists it. CI runs `make test` and
+# `make check`, nothing else.
+
+PY := .venv/bin/python
+SOURCES := src tests examples benchmarks builtin_model
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check lint format types imports test-slow bench clean setup setup-dev
+
+# Some images set this; then every start would compile torch and diffusers anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup ## the main job on the built-in model: a small study; writes demo/report.html
+	@$(PY) examples/demo.py
+
+test: setup-dev ## the tests
+	@scripts/browser.sh
+	@$(PY) -m pytest
+
+check: lint types imports test-slow ## what else CI runs: lint, types, import floors, long tests
+
+install: setup ## .venv with all that using Teststrip needs
+
+format: setup-dev ## format the code and mend what the linter can
+	@$(PY) -m ruff format $(wildcard $(SOURCES))
+	@$(PY) -m ruff check --fix $(wildcard $(SOURCES))
+
+lint: setup-dev ## linter and format, without changing anything
+	@$(PY) -m ruff check --quiet $(wildcard $(SOURCES))
+	@$(PY) -m ruff format --quiet --check $(wildcard $(SOURCES))
+
+types: setup-dev ## mypy --strict
+	@$(PY) -m mypy --no-error-summary
+
+imports: setup-dev ## no room imports one above or beside it
+	@.venv/bin/lint-imports --no-logo >.venv/imports.log 2>&1 || { cat .venv/imports.log >&2; exit 1; }
+
+test-slow: setup-dev ## the long tests alone
+	@$(PY) -m pytest -m 'slow and not gpu'
+
+bench: setup-dev ## the numbers of docs/log.md
+	@for file in benchmarks/*.py; do $(PY) $$file || exit 1; done
+
+clean: ## remove caches, build output and demo/; .venv stays
+	@rm -rf demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup:
+	@scripts/setup.sh run
+
+setup-dev:
+	@scripts/setup.sh dev
