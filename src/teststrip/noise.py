@@ -50,18 +50,32 @@ NOISE_NAMES: dict[str, NoiseName] = {
         "EulerAncestralDiscreteScheduler", zero_snr=True, stochastic=True, a1111="Euler a"
     ),
     "heun": NoiseName("HeunDiscreteScheduler", sigmas=True, second_order=True, a1111="Heun"),
-    "dpmpp_2m": NoiseName(_MULTI, sigmas=True, zero_snr=True, a1111="DPM++ 2M"),
-    "dpmpp_3m": NoiseName(_MULTI, {"solver_order": 3}, sigmas=True, zero_snr=True),
+    "dpmpp_2m": NoiseName(
+        _MULTI,
+        {"algorithm_type": "dpmsolver++", "solver_order": 2},
+        sigmas=True,
+        zero_snr=True,
+        a1111="DPM++ 2M",
+    ),
+    "dpmpp_3m": NoiseName(
+        _MULTI,
+        {"algorithm_type": "dpmsolver++", "solver_order": 3},
+        sigmas=True,
+        zero_snr=True,
+    ),
     "dpmpp_2m_sde": NoiseName(
         _MULTI,
-        {"algorithm_type": "sde-dpmsolver++"},
+        {"algorithm_type": "sde-dpmsolver++", "solver_order": 2},
         sigmas=True,
         zero_snr=True,
         stochastic=True,
         a1111="DPM++ 2M SDE",
     ),
     "dpmpp_2s": NoiseName(
-        "DPMSolverSinglestepScheduler", {"lower_order_final": True}, sigmas=True, spacing=False
+        "DPMSolverSinglestepScheduler",
+        {"algorithm_type": "dpmsolver++", "solver_order": 2, "lower_order_final": True},
+        sigmas=True,
+        spacing=False,
     ),
     "dpmpp_sde": NoiseName(
         "DPMSolverSDEScheduler",
@@ -79,8 +93,19 @@ NOISE_NAMES: dict[str, NoiseName] = {
         stochastic=True,
         a1111="DPM2 a",
     ),
-    "deis": NoiseName("DEISMultistepScheduler", sigmas=True, a1111="DEIS"),
-    "unipc": NoiseName("UniPCMultistepScheduler", sigmas=True, zero_snr=True, a1111="UniPC"),
+    "deis": NoiseName(
+        "DEISMultistepScheduler",
+        {"algorithm_type": "deis", "solver_type": "logrho", "solver_order": 2},
+        sigmas=True,
+        a1111="DEIS",
+    ),
+    "unipc": NoiseName(
+        "UniPCMultistepScheduler",
+        {"solver_type": "bh2", "solver_order": 2},
+        sigmas=True,
+        zero_snr=True,
+        a1111="UniPC",
+    ),
     "lcm": NoiseName(
         "LCMScheduler", zero_snr=True, stochastic=True, a1111="LCM", note="at most 50 steps"
     ),

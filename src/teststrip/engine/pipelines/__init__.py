@@ -1,0 +1,1 @@
+"""One model family each, behind StepPipeline: encode, denoise one step, decode."""
