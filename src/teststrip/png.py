@@ -111,6 +111,12 @@ def read(data: bytes) -> PngFacts:
     )
 
 
+def infotext(data: bytes) -> str | None:
+    """The A1111 settings text inside a PNG (ours hold one too), or None. Raises ConfigError."""
+    text = _open(data).info.get("parameters")
+    return text if isinstance(text, str) else None
+
+
 def pixels(data: bytes) -> NDArray[np.uint8]:
     """The picture as uint8 [H, W, 3], 0 to 255, sRGB. Raises ConfigError if it cannot be read."""
     picture = _open(data)
