@@ -2,7 +2,6 @@
 
     python benchmarks/engine/run.py                     the built-in model on this machine
     python benchmarks/engine/run.py --model sd15-random --size 512 --dtype bf16 --compile
-    python benchmarks/engine/run.py --curve             rows against speed and memory
 
 Every repetition runs all contenders in turn; ratios are medians of paired repetitions. Wall and
 CPU seconds are given side by side: on shared cores only the second can be trusted alone.
@@ -17,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ import plain
 from models import sd15_random
 from traffic import TRAFFICS
 
-from teststrip import Engine, Request
+from teststrip import Engine, Generation, Request
 from teststrip.engine import loading
 from teststrip.engine.device import TORCH_DTYPES, find, pick_dtype
 
@@ -51,21 +51,24 @@ class Share:
         setattr(module, name, timed)
 
 
-def timed(work: Callable[[], int]) -> tuple[float, float]:
-    """(wall, CPU) seconds of a contender."""
+def timed(work: Callable[[list[Request]], int], requests: list[Request]) -> tuple[float, float]:
+    """(wall, CPU) seconds of a contender, which must have made every picture."""
     wall, cpu = time.perf_counter(), time.process_time()
-    made = work()
+    made = work(requests)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    assert made == made  # every contender returns how many it made
+    if made != len(requests):
+        raise RuntimeError(f"made {made} of {len(requests)} pictures")
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def run_engine(engine: Engine, requests: list[Request]) -> int:
-    return sum(1 for _ in engine.generate(requests))
+    """Pictures made by the engine."""
+    return sum(isinstance(out, Generation) for out in engine.generate(requests))
 
 
 def contenders(args: argparse.Namespace, folder: str) -> dict[str, Callable[[list[Request]], int]]:
+    """Who runs, by name; the first is what ratios are told against."""
     device = find(args.device)
     dtype = pick_dtype(args.dtype, device)
     same = loading.open_pipeline(Path(folder), TORCH_DTYPES[dtype], device)
@@ -73,7 +76,7 @@ def contenders(args: argparse.Namespace, folder: str) -> dict[str, Callable[[lis
     out: dict[str, Callable[[list[Request]], int]] = {}
     if dtype != "fp32" and device.type == "cpu":
         full = loading.open_pipeline(Path(folder), torch.float32, device)
-        out["plain fp32, one by one"] = lambda requests: plain.one_by_one(full, requests)
+        out["plain fp32, one by one"] = partial(plain.one_by_one, full)
         engine32 = Engine.open(folder, dtype="fp32", device=args.device, max_rows=args.rows)
         out["plain fp32, grouped"] = lambda requests: plain.grouped(full, requests, args.rows)
         out["engine fp32"] = lambda requests: run_engine(engine32, requests)
@@ -90,6 +93,7 @@ def contenders(args: argparse.Namespace, folder: str) -> dict[str, Callable[[lis
 
 
 def main() -> None:
+    """Measure, print Markdown tables, keep the JSON if asked."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -111,7 +115,9 @@ def main() -> None:
     print(json.dumps(report["machine"]))
     for traffic, rows in report["traffics"].items():
         print(
-            f"\n### {traffic}\n\n| contender | wall s | CPU s | times the first |\n|---|---|---|---|"
+            f"\n### {traffic}\n\n| contender | wall s | CPU s | times the first |\n"
+            + "|---" * 4
+            + "|"
         )
         for row in rows:
             print(
@@ -123,6 +129,7 @@ def main() -> None:
 
 
 def measure(args: argparse.Namespace, folder: str) -> dict[str, Any]:
+    """All contenders on all traffics, interleaved."""
     field = contenders(args, folder)
     traffics: dict[str, Any] = {}
     for name in args.traffic:
@@ -132,7 +139,7 @@ def measure(args: argparse.Namespace, folder: str) -> dict[str, Any]:
         walls: dict[str, list[tuple[float, float]]] = {contender: [] for contender in field}
         for _ in range(args.repeats):
             for contender, work in field.items():
-                walls[contender].append(timed(lambda work=work: work(requests)))
+                walls[contender].append(timed(work, requests))
         first = next(iter(field))
         traffics[name] = [
             {
@@ -169,7 +176,7 @@ def outside_share(args: argparse.Namespace, folder: str) -> float:
         requests = TRAFFICS["mixed"](folder, args.count)
         run_engine(engine, requests[:8])
         parts = [Share(pipeline.unet, "forward"), Share(pipeline.pipe.vae, "decode")]
-        wall, _ = timed(lambda: run_engine(engine, requests))
+        wall, _ = timed(partial(run_engine, engine), requests)
         return 1 - sum(part.seconds for part in parts) / wall
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from teststrip.recipe import Dtype, Frozen
+from teststrip.recipe import Frozen
 
 
 class EngineConfig(Frozen):
@@ -19,7 +19,7 @@ class EngineConfig(Frozen):
     model: str = Field(default="builtin", min_length=1, max_length=500)
     revision: str | None = None
     device: str = "auto"
-    dtype: Dtype | Literal["auto"] = "auto"
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     max_rows: int = Field(default=16, ge=2, le=512)
     deterministic: bool = False
     finish_threads: int | None = Field(default=None, ge=0, le=4)

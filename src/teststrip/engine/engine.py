@@ -268,6 +268,14 @@ class Engine:
             torch.cuda.empty_cache()
         log.warning("out of memory: going on with at most %d rows", self._scheduler.max_rows)
 
+    def _decode(self, latents: Any) -> Any:
+        try:
+            return self._pipeline.decode(latents)
+        except torch.OutOfMemoryError:
+            # What the step loop let go of may be enough; a second refusal is the caller's.
+            torch.cuda.empty_cache()
+            return self._pipeline.decode(latents)
+
     def _fail(self, flight: Flight, exc: Exception) -> Failure:
         self.cancel(flight.ticket)
         return Failure(flight.request, flight.image_key, str(exc))
@@ -279,7 +287,11 @@ class Engine:
             hint = "" if self.dtype == "fp32" else "; try dtype fp32"
             reason = f"the image became NaN or infinite in {self.dtype}{hint}"
             return Failure(flight.request, flight.image_key, reason)
-        image = self._pipeline.decode(flight.latents)
+        try:
+            image = self._decode(flight.latents)
+        except torch.OutOfMemoryError:
+            reason = f"out of memory while decoding {flight.width} x {flight.height} px"
+            return Failure(flight.request, flight.image_key, reason)
         calls = flight.index
         facts = self._facts | {"model_calls": calls, "image_key": flight.image_key}
         data = png.write(image, flight.request, facts)

@@ -42,7 +42,7 @@ class Finisher:
 
     def collect(self, *, wait: bool = False) -> list[Outcome]:
         """Finished outcomes, oldest first; with `wait`, at least one if any is pending."""
-        out = []
+        out: list[Outcome] = []
         while self._pending and (self._pending[0].done() or (wait and not out)):
             out.append(self._pending.popleft().result())
         return out
