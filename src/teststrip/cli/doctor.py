@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import shutil
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +17,7 @@ import typer
 from teststrip import __version__
 from teststrip.config import parse
 from teststrip.errors import TeststripError
+from teststrip.files import storage_error
 from teststrip.settings import Settings
 
 EXTRAS = {
@@ -106,9 +108,11 @@ def _hub_home() -> Path:
 
 
 def _writable(folder: Path) -> str:
-    existing = _existing(folder)
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise PermissionError(f"{folder.absolute()}: may not be written to; set TESTSTRIP_HOME")
+    try:
+        # The one check that is right for root, quotas and read-only mounts too.
+        tempfile.TemporaryFile(dir=_existing(folder)).close()
+    except OSError as exc:
+        raise storage_error(folder.absolute(), exc) from exc
     return f"{folder.absolute()}{'' if folder.exists() else ' (made when needed)'}"
 
 
