@@ -1,1 +1,16 @@
-"""study"""
+"""A study: recipes chosen, raced on the same blocks, scored and kept, however often it is killed.
+
+config, load, faults, space, constraints, prompts   the file, and all that can be wrong in it
+blocks                                              the same (prompt, seed) pairs for all
+designs, trials                                     which recipes: fixed designs, Optuna
+race                                                who goes on: halving, WilcoxonPruner
+cells, scoring, ledger, folder, table               images made once, scored, on disk
+plan, runner, study, result, tracking               the cost, the run and its end
+"""
+
+from teststrip.study.config import StudyConfig
+from teststrip.study.plan import Plan
+from teststrip.study.result import Event, StudyResult
+from teststrip.study.study import Study
+
+__all__ = ["Event", "Plan", "Study", "StudyConfig", "StudyResult"]

@@ -1,0 +1,177 @@
+"""`teststrip study`: plan, run and resume a search over recipes; list and show what there is."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from teststrip.study import Plan, Study, StudyResult
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Find recipes that are really better."
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The study's YAML file.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A study that was started.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the file; repeatable."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
+
+
+@app.command()
+def plan(
+    file: File,
+    changes: Changes = None,
+    seconds_per_image: Annotated[
+        float | None,
+        typer.Option("--seconds-per-image", metavar="S", help="Your model's speed, for the time."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check a study file and say what it will cost. Nothing is made, no model is opened.
+
+    \b
+    Examples:
+      teststrip study plan study.yaml
+      teststrip study plan study.yaml --set design.trials=64 --seconds-per-image 2.5
+    """
+    from teststrip.study import Study
+
+    the_plan = Study.from_yaml(file, changes or ()).plan(seconds_per_image)
+    _print(the_plan.as_dict(), as_json, _plan_text(the_plan))
+
+
+@app.command()
+def run(file: File, changes: Changes = None, quiet: Quiet = False, as_json: Json = False) -> None:
+    """Run a study file; goes on where an earlier run of it stopped.
+
+    Ctrl-C stops at the next image. Nothing that was made is made again.
+
+    \b
+    Examples:
+      teststrip study run study.yaml
+      teststrip study run study.yaml --set budget.images=400 --set name=short
+    """
+    from teststrip.study import Study
+
+    _run(Study.from_yaml(file, changes or ()), quiet=quiet, as_json=as_json)
+
+
+@app.command()
+def resume(
+    name: Name, changes: Changes = None, quiet: Quiet = False, as_json: Json = False
+) -> None:
+    """Go on with a study that was stopped or killed. Its budget may grow, nothing else may change.
+
+    \b
+    Examples:
+      teststrip study resume first
+      teststrip study resume first --set budget.images=800
+    """
+    from teststrip.study import Study
+
+    _run(Study.open(name, set=changes or ()), quiet=quiet, as_json=as_json)
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """List the studies in TESTSTRIP_HOME.
+
+    \b
+    Example:
+      teststrip study list --json
+    """
+    from teststrip.study import Study
+
+    found = Study.list()
+    lines = [
+        f"{s['name']:24} {s['state']:9} {s['design']:9} {_or_dash(s['images']):>6} images  "
+        f"best {_or_dash(s['best_id'])} {_number(s['best_value'])}"
+        for s in found
+    ]
+    _print(found, as_json, "\n".join(lines) or "no studies yet: teststrip study run FILE")
+
+
+@app.command()
+def show(name: Name, as_json: Json = False) -> None:
+    """Show a study's state, and its result if it has one.
+
+    \b
+    Example:
+      teststrip study show first
+    """
+    from teststrip.study.study import record_of
+
+    record = record_of(name)
+    result = record.get("result")
+    text = f"{name}: {record.get('state')}"
+    if record.get("state") not in ("finished", "budget"):
+        text += f"; go on with: teststrip study resume {name}"
+    if result:
+        text += f"\n{json.dumps(result, indent=1, ensure_ascii=False)}"
+    _print(record, as_json, text)
+
+
+def _run(study: "Study", *, quiet: bool, as_json: bool) -> None:
+    from teststrip.cli.progress import progress_bar
+
+    over = study.state == "finished"
+    with progress_bar(study.config.name, quiet=quiet) as on_event:
+        result = study.run(on_event)
+    _print(result.as_dict(), as_json, _result_text(study, result, was_over=over))
+
+
+def _plan_text(plan: "Plan") -> str:
+    lines = [
+        f"{plan.name}: {plan.recipes} recipes ({plan.design}) and the baseline, "
+        f"{plan.blocks} blocks, race: {plan.race}",
+        f"  prompts            {plan.prompts_search} searched, {plan.prompts_held_out} held out",
+        f"  images expected    {plan.images_expected}, at most {plan.images_at_most}",
+        f"  full paired grid   {plan.images_full_grid}",
+    ]
+    if plan.refused:
+        lines.append(f"  refused            {plan.refused} combinations (constraints, not valid)")
+    if plan.seconds_expected is not None:
+        lines.append(f"  time               about {plan.seconds_expected / 60:.1f} minutes")
+    return "\n".join([*lines, *(f"  note: {note}" for note in plan.notes)])
+
+
+def _result_text(study: "Study", result: "StudyResult", *, was_over: bool) -> str:
+    space = study.config.space
+    fields = {k: v for k, v in result.best.model_dump(mode="json").items() if k in space}
+    lines = [
+        f"{result.name}: {'was finished before; nothing to do' if was_over else result.ending}",
+        f"  leads              {result.best.recipe_id} "
+        + " ".join(f"{k}={v}" for k, v in fields.items()),
+        f"  {result.objective:18} {_number(result.best_value)} "
+        f"(baseline {_number(result.baseline_value)})",
+        f"  images             {result.images}, {result.images_now} of them now, "
+        f"{result.images_saved} saved of a full grid's {result.images_full_grid}",
+    ]
+    if result.images_failed:
+        lines.append(
+            f"  failed             {result.images_failed} images; see `reason` in the table"
+        )
+    if result.ending == "budget":
+        lines.append(
+            "  the budget is used up; go on with: "
+            f"teststrip study resume {result.name} --set budget.images=N"
+        )
+    return "\n".join([*lines, f"  table              {result.table}"])
+
+
+def _print(data: Any, as_json: bool, text: str) -> None:
+    print(json.dumps(data, ensure_ascii=False, default=str) if as_json else text)
+
+
+def _or_dash(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

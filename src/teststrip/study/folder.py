@@ -1,0 +1,118 @@
+"""A study's folder: where everything of it lies, who may write to it, and what it was started as.
+
+study.yaml      the file as it was given
+study.json      the resolved config, versions and state
+optuna.journal  Optuna's own record of the trials (opens in optuna-dashboard)
+rows.jsonl      what happened to each image, line by line
+images/         the pictures, by image key
+images.parquet  the table, one row per image
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from teststrip.errors import StudyError
+from teststrip.files import storage_error, write_atomic
+
+
+class StudyFolder:
+    """Paths and state of one study."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+        self.journal = path / "optuna.journal"
+        self.rows = path / "rows.jsonl"
+        self.images = path / "images"
+        self.table = path / "images.parquet"
+        self.yaml = path / "study.yaml"
+        self._json = path / "study.json"
+
+    def exists(self) -> bool:
+        """Was a study started here?"""
+        return self._json.exists()
+
+    def read(self) -> dict[str, Any]:
+        """The content of study.json. Raises StudyError if there is none or it is damaged."""
+        try:
+            data = json.loads(self._json.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise StudyError(
+                f"no study {self.name!r} in {self.path.parent}; "
+                "see `teststrip study list`, start one with `teststrip study run FILE`"
+            ) from None
+        except (OSError, ValueError) as exc:
+            raise StudyError(f"{self._json}: cannot be read: {exc}") from exc
+        if not isinstance(data, dict) or "config" not in data:
+            raise StudyError(f"{self._json}: is not the record of a study")
+        return data
+
+    def write(self, **changes: Any) -> None:
+        """Merge `changes` into study.json."""
+        data = (self.read() if self.exists() else {}) | changes
+        data["changed"] = datetime.now(UTC).isoformat(timespec="seconds")
+        text = json.dumps(data, indent=1, ensure_ascii=False)
+        write_atomic(self._json, text.encode())
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the study alone. The kernel frees the lock when a process dies, however it dies.
+
+        Raises StudyError if another process holds it, StorageError if the folder is read-only.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as exc:
+            raise storage_error(self.path, exc) from exc
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as exc:
+                raise StudyError(
+                    f"study {self.name!r} is being run by another process "
+                    f"({os.pread(handle, 32, 0).decode(errors='replace').strip() or 'unknown'}); "
+                    "wait for it or stop it first"
+                ) from exc
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"pid {os.getpid()}\n".encode(), 0)
+            yield
+        except OSError as exc:
+            if isinstance(exc, StudyError) or exc.filename is None:
+                raise
+            raise storage_error(Path(str(exc.filename)), exc) from exc
+        finally:
+            os.close(handle)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between two resolved configs, one line each. A budget may grow."""
+    lines = []
+    for key, was, now in _leaves("", old, new):
+        if was == now or (key.startswith("budget.") and _grew(was, now)):
+            continue
+        lines.append(f"{key}: was {_short(was)}, now {_short(now)}")
+    return lines
+
+
+def _leaves(at: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in sorted({*old, *new}):
+            yield from _leaves(f"{at}.{key}" if at else key, old.get(key), new.get(key))
+    else:
+        yield at, old, new
+
+
+def _grew(was: Any, now: Any) -> bool:
+    return now is None or (was is not None and now >= was)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 120 else text[:117] + "..."
