@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from teststrip.evidence.effects import show
 from teststrip.evidence.facts import StudyFacts
 from teststrip.evidence.interval import Interval
+from teststrip.evidence.numbers import Numbers, count, show
 from teststrip.evidence.ranking import Ranked, Ranking
 
 MOST_SETTINGS = 5
@@ -30,30 +30,30 @@ def answer(ranking: Ranking, facts: StudyFacts) -> Answer:
     """The answer to "which settings should I use?", honest when there is none."""
     best = ranking.row(ranking.best)
     name = sentence_name(best)
+    write = ranking.numbers
     if len(ranking.rows) == 1:
         return Answer(
             "Only one recipe was tried, so there is nothing to compare.",
-            f"It scores {_with_interval(best.mean, facts)}{_behind(best)}.",
+            f"It scores {_with_interval(best.mean, facts, write)}{_behind(best)}.",
             "Give the study a space with more than one setting.",
             found=False,
         )
     if ranking.baseline is None:
-        return _without_baseline(ranking, facts, best, name)
+        return _without_baseline(ranking, facts, best, write)
     if ranking.best == ranking.baseline:
         runner_up = next((r for r in ranking.rows if r.recipe_id != ranking.best), None)
         nearest = (
-            f" The nearest, {sentence_name(runner_up)}, is {_lead(runner_up.gain, facts)}."
+            f" The nearest, {sentence_name(runner_up)}, is {_lead(runner_up.gain, facts, write)}."
             if runner_up and runner_up.gain.units
             else ""
         )
         return Answer(
             "Nothing beat the baseline.",
-            f"{_count(ranking.comparisons, 'other recipe')} tried, and none scored higher."
-            f"{nearest}",
+            f"{count(ranking.comparisons, 'other recipe')} tried, and none scored higher.{nearest}",
             "This holds for these prompts and settings; other settings may still do better.",
             found=False,
         )
-    lead = f"{_lead(best.gain, facts)}{_behind(best)}"
+    lead = f"{_lead(best.gain, facts, write)}{_behind(best)}"
     if best.verdict == "better":
         return Answer(
             f"{_capital(name)} is better than the baseline.",
@@ -65,7 +65,7 @@ def answer(ranking: Ranking, facts: StudyFacts) -> Answer:
     if others:
         return Answer(
             f"{_capital(name)} leads, but its lead over the baseline is not certain.",
-            f"It is {lead}. {_capital(_count(others, 'other recipe'))} "
+            f"It is {lead}. {_capital(count(others, 'other recipe'))} "
             f"{'is' if others == 1 else 'are'} distinguishable from the baseline, "
             f"first {sentence_name(ranking.better[0])}. {_set_sentence(ranking)}",
             CHOSEN_HERE,
@@ -89,18 +89,8 @@ def sentence_name(row: Ranked) -> str:
     return ", ".join(parts[:MOST_SETTINGS]) + (f" and {more} more" if more > 0 else "")
 
 
-def number(value: float) -> str:
-    """Three significant digits, as a reader compares them."""
-    text = f"{value:.3g}"
-    return f"{value:.0f}" if "e+" in text else text
-
-
-def signed(value: float) -> str:
-    """`number` with its sign, and a true minus."""
-    return f"+{number(value)}" if value > 0 else number(value).replace("-", "−")
-
-
-def _without_baseline(ranking: Ranking, facts: StudyFacts, best: Ranked, name: str) -> Answer:
+def _without_baseline(ranking: Ranking, facts: StudyFacts, best: Ranked, write: Numbers) -> Answer:
+    name = sentence_name(best)
     rest = [r for r in ranking.rows if r.recipe_id != ranking.best]
     worse = sum(r.verdict == "worse" for r in rest)
     clear = len(ranking.best_set) == 1 and ranking.finalists > 1
@@ -113,8 +103,8 @@ def _without_baseline(ranking: Ranking, facts: StudyFacts, best: Ranked, name: s
     )
     return Answer(
         headline,
-        f"It scores {_with_interval(best.mean, facts)}{_behind(best)}. "
-        f"{_set_sentence(ranking)} {_capital(_count(worse, 'recipe'))} "
+        f"It scores {_with_interval(best.mean, facts, write)}{_behind(best)}. "
+        f"{_set_sentence(ranking)} {_capital(count(worse, 'recipe'))} "
         f"{'is' if worse == 1 else 'are'} worse beyond chance.",
         CHOSEN_HERE,
         found=clear,
@@ -129,37 +119,27 @@ def _set_sentence(ranking: Ranking) -> str:
         return f"The {ranking.finalists - 1} other finalists are worse."
     with_baseline = " (the baseline among them)" if ranking.baseline in others else ""
     return (
-        f"{_capital(_count(len(others), 'other finalist'))} of {ranking.finalists - 1} cannot be "
+        f"{_capital(count(len(others), 'other finalist'))} of {ranking.finalists - 1} cannot be "
         f"told from it{with_baseline}."
     )
 
 
-def _lead(gain: Interval, facts: StudyFacts) -> str:
+def _lead(gain: Interval, facts: StudyFacts, write: Numbers) -> str:
     where = "ahead of" if gain.mean >= 0 else "behind"
-    if gain.low is None or gain.high is None:
-        return f"{number(abs(gain.mean))} {where} the baseline, from a single image or prompt"
-    low, high = signed(gain.low), signed(gain.high)
-    return (
-        f"{number(abs(gain.mean))} {where} the baseline ({facts.confidence:.0%} interval "
-        f"{low} to {high})"
-    )
+    lead = f"{write.plain(abs(gain.mean))} {where} the baseline"
+    if gain.low is None:
+        return f"{lead}, from a single image"
+    return f"{lead} ({facts.confidence:.0%} interval {write.span(gain, signed=True)})"
 
 
-def _with_interval(value: Interval, facts: StudyFacts) -> str:
-    if value.low is None or value.high is None:
-        return number(value.mean)
-    return (
-        f"{number(value.mean)} ({facts.confidence:.0%} interval {number(value.low)} to "
-        f"{number(value.high)})"
-    )
+def _with_interval(value: Interval, facts: StudyFacts, write: Numbers) -> str:
+    if value.low is None:
+        return write.plain(value.mean)
+    return f"{write.plain(value.mean)} ({facts.confidence:.0%} interval {write.span(value)})"
 
 
 def _behind(row: Ranked) -> str:
-    return f", from {_count(row.images, 'image')} of {_count(row.prompts, 'prompt')}"
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count or 'no'} {noun}{'' if count == 1 else 's'}"
+    return f", from {count(row.images, 'image')} of {count(row.prompts, 'prompt')}"
 
 
 def _capital(text: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from teststrip.evidence.facts import StudyFacts
 from teststrip.evidence.grid import build
 from teststrip.evidence.interval import Interval, interval
+from teststrip.evidence.numbers import show
 from teststrip.evidence.table import settings_of, varied_fields
 
 if TYPE_CHECKING:
@@ -114,12 +115,3 @@ def _groups(cells: list[Any]) -> tuple[list[tuple[Any, str, list[int]]], bool, b
         label = f"{show(min(inside))} to {show(max(inside))}"
         groups.append((float(np.median(inside)), label, [int(i) for i in members]))
     return groups, True, True
-
-
-def show(value: Any) -> str:
-    """A setting as a reader wants it: short numbers, `none` for nothing."""
-    if value is None or value == "" or value == "[]":
-        return "none"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return str(value)

@@ -22,6 +22,7 @@ from teststrip.errors import ConfigError, StudyError
 from teststrip.evidence.facts import StudyFacts
 from teststrip.evidence.grid import Floats, Grid, Ints, build, levels
 from teststrip.evidence.interval import Interval, holm, interval, p_value
+from teststrip.evidence.numbers import Numbers
 from teststrip.evidence.table import settings_of, varied_fields
 
 if TYPE_CHECKING:
@@ -92,6 +93,12 @@ class Ranking:
         return next(row for row in self.rows if row.recipe_id == recipe_id)
 
     @property
+    def numbers(self) -> Numbers:
+        """How this study's scores are written: by the finalists' intervals."""
+        far = [r.gain for r in self.rows if not r.stopped and r.gain.units]
+        return Numbers.of(far if len(far) > 1 else [r.mean for r in self.rows])
+
+    @property
     def better(self) -> tuple[Ranked, ...]:
         """The recipes that are better than the baseline (none where there is no baseline)."""
         return tuple(r for r in self.rows if self.baseline and r.verdict == BETTER)
@@ -151,7 +158,9 @@ def rank(table: "pd.DataFrame", facts: StudyFacts) -> Ranking:
             adjusted=origin + grid.sign * float(gains[i].mean()) if len(gains[i]) else np.nan,
             p=float(p[i]),
             p_holm=float(p_holm[i]),
-            verdict=_verdict(grid, i, reference, gains[i], float(p_holm[i]), alpha),
+            verdict=REFERENCE
+            if i == reference
+            else _verdict(grid, i, gains[i], float(p_holm[i]), alpha),
             in_best_set=i in best_set,
             wins=_wins(grid, i, reference),
             passes=_passes(grid, i, facts.threshold),
@@ -183,7 +192,9 @@ def _baseline_index(grid: Grid, table: "pd.DataFrame", facts: StudyFacts) -> int
         return None
     if facts.baseline not in grid.recipes:
         known = ", ".join(grid.recipes[:8]) + (", ..." if len(grid.recipes) > 8 else "")
-        raise ConfigError(f"baseline {facts.baseline!r} is not in the table; recipes there: {known}")
+        raise ConfigError(
+            f"baseline {facts.baseline!r} is not in the table; recipes there: {known}"
+        )
     index = grid.recipes.index(facts.baseline)
     return index if grid.usable[index] else None
 
@@ -231,11 +242,7 @@ def _below(units: Floats, alpha: float) -> bool:
     return bool(len(units) and units.mean() < 0 and p_value(units) / 2 < alpha)
 
 
-def _verdict(  # noqa: PLR0911 - one line per verdict
-    grid: Grid, i: int, reference: int, units: Floats, p: float, alpha: float
-) -> str:
-    if i == reference:
-        return REFERENCE
+def _verdict(grid: Grid, i: int, units: Floats, p: float, alpha: float) -> str:
     if not grid.usable[i]:
         return FAILED
     if len(units) < 2:

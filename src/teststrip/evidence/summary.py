@@ -35,7 +35,7 @@ def summarise(
             "higher_is_better": facts.higher_is_better,
             "answer": sentence.headline,
             "caveat": sentence.caveat,
-            "images": made,
+            "images_made": made,
             "images_failed": int((table["status"] != "ok").sum()),
             "images_full_grid": full,
             "saved": 1 - made / full if full else None,

@@ -152,6 +152,4 @@ def plain(value: Any) -> Any:
 def _is_number(column: Any) -> bool:
     import pandas as pd
 
-    return bool(
-        pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-    )
+    return bool(pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column))
