@@ -41,7 +41,8 @@ test-slow: setup-dev ## the long tests alone
 	@$(PY) -m pytest -m 'slow and not gpu'
 
 bench: setup-dev ## the numbers of docs/log.md
-	@for file in benchmarks/*.py; do $(PY) $$file || exit 1; done
+	@$(PY) benchmarks/engine/run.py
+	@$(PY) benchmarks/study/racing.py
 
 clean: ## remove caches, build output and demo/; .venv stays
 	@rm -rf demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

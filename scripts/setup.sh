@@ -9,6 +9,8 @@ cd "$(dirname "$0")/.."
 
 kind=${1:-run}
 venv=.venv
+python=""
+missing=""
 pip_version=26.3 # knows dependency groups, which the pip beside Python 3.11 does not
 wanted="$PWD pip $pip_version $(cat pyproject.toml constraints.txt | cksum)"
 
@@ -36,7 +38,7 @@ find_python() {
   done
   [[ -z $without_venv ]] ||
     fail "$without_venv has no venv module; on Debian and Ubuntu: apt-get install python3-venv"
-  fail "needs Python 3.11 or newer;${seen:- found no python3;} install one or set PYTHON=/path/to/python3.11"
+  fail "needs Python 3.11 or newer;${seen:- found none;} install one or set PYTHON=/path/to/python3.11"
 }
 
 pip_install() {
@@ -53,11 +55,13 @@ case $kind in
   dev) is_ready dev || missing=1; extra=(--group dev) ;;
   *) fail "unknown kind '$kind'; accepted: run, dev" ;;
 esac
-[[ -n ${missing:-} ]] || exit 0
+[[ -n $missing ]] || exit 0
 
-printf 'setting up %s (about 2 GB; a minute or so on a fast line) ...\n' "$venv" >&2
-if ! { "$venv/bin/python" -m pip --version && "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; } >/dev/null 2>&1; then
+if ! "$venv/bin/python" -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
   find_python
+fi
+printf 'setting up %s (about 2 GB; a minute or so on a fast line) ...\n' "$venv" >&2
+if [[ -n $python ]]; then
   "$python" -m venv --clear "$venv" || fail "$python -m venv failed"
 fi
 : >"$venv/setup.log"
