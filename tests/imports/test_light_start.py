@@ -12,6 +12,8 @@ STARTS = {
     "teststrip --help": "from teststrip.cli.main import main; main(['--help'])",
     "teststrip study --help": "from teststrip.cli.main import main; main(['study', '--help'])",
 }
+# Compiled files may be kept, as they are wherever this is installed.
+KEEPING = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 TOLD = "\nimport sys; print('LOADED', *sys.modules)"
 
 
@@ -30,7 +32,9 @@ def test_a_start_loads_nothing_heavy(start):
 def test_a_start_takes_less_than_0_4_s_of_processor_time(start):
     def seconds() -> float:
         before = os.times()
-        subprocess.run([sys.executable, "-c", STARTS[start]], capture_output=True, check=True)
+        subprocess.run(
+            [sys.executable, "-c", STARTS[start]], env=KEEPING, capture_output=True, check=True
+        )
         after = os.times()
         return sum(after[2:4]) - sum(before[2:4])
 
