@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from teststrip.evidence.effects import Effect
 from teststrip.evidence.interval import Interval
@@ -171,11 +172,7 @@ def pareto_chart(ranking: Ranking, write: Numbers) -> Chart | None:
             label="baseline" if row.recipe_id == ranking.baseline else "",
             title=f"{', '.join(f'{k} {v}' for k, v in row.settings.items())}: "
             f"{write.signed(row.gain.mean)}, {row.seconds:.2g} s",
-            kind="front"
-            if row.recipe_id in on_front
-            else "stopped"
-            if row.stopped
-            else "finalist",
+            kind="front" if row.recipe_id in on_front else "stopped" if row.stopped else "finalist",
         )
         for row in reversed(rows)
     )
@@ -197,7 +194,7 @@ def _x_places(effect: Effect, start: float, end: float) -> list[float]:
     even = Scale(0, 1, start, end)
     if effect.numeric:
         values = [float(level.value) for level in effect.levels]
-        spread = min((b - a for a, b in zip(values, values[1:], strict=False)), default=1.0)
+        spread = min((b - a for a, b in pairwise(values)), default=1.0)
         if spread > (values[-1] - values[0]) / 12:  # far enough apart to stand where they belong
             x = Scale(values[0], values[-1], start, end)
             return [x(v) for v in values]

@@ -9,6 +9,7 @@ import hashlib
 import io
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from teststrip.errors import ConfigError, StorageError
@@ -130,11 +131,9 @@ def _environment() -> "jinja2.Environment":
     return environment
 
 
+@lru_cache(maxsize=1)
 def _style() -> str:
-    environment = _environment()
-    loader = environment.loader
-    assert loader is not None
-    return loader.get_source(environment, "report.css")[0].strip()
+    return (resources.files(__package__) / "templates/report.css").read_text("utf-8").strip()
 
 
 def _lines(ranking: Ranking, scale: charts.Scale) -> list[Line]:
@@ -171,9 +170,7 @@ def _figures(
     figures = [(f"{made:,}", "images made", asked)]
     if full > made:
         figures.append((numbers.percent(1 - made / full), "of the images saved", "by racing"))
-    figures.append(
-        (f"{len(ranking.rows):,}", "recipes", f"{ranking.finalists} ran to the end")
-    )
+    figures.append((f"{len(ranking.rows):,}", "recipes", f"{ranking.finalists} ran to the end"))
     figures.append((f"{ranking.prompts:,}", "prompts", "the same seeds for every recipe"))
     if facts.seconds is not None:
         figures.append((numbers.duration(facts.seconds), "in all", ""))

@@ -1,0 +1,109 @@
+"""A study read back from MLflow: its table of images, its pictures, its files.
+
+So the viewer's index, the report and the contact sheet can be rebuilt from the record alone.
+"""
+
+import io
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from teststrip.errors import StorageError
+from teststrip.track import names
+from teststrip.track.connection import Connection
+from teststrip.track.mlflow import matching, search_all
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class StudyRecord:
+    """One recorded study. `run_id`: its parent run; `status`: finished, running, budget, ..."""
+
+    def __init__(self, connection: Connection, run: Any) -> None:
+        self._connection = connection
+        self._run = run
+        self.run_id = str(run.info.run_id)
+        self.name = str(run.data.tags[names.STUDY])
+        self.status = str(run.data.tags.get(names.STATUS, "running"))
+        self.metrics: dict[str, float] = dict(run.data.metrics)
+        self._where: dict[str, tuple[str, str]] | None = None
+
+    def file(self, name: str) -> bytes:
+        """A file of the parent run, such as `images.parquet` or `report.html`."""
+        return self._download(self.run_id, name)
+
+    def table(self) -> "pd.DataFrame":
+        """The table of images. Raises StorageError where the study has recorded none yet."""
+        import pandas as pd
+
+        return pd.read_parquet(io.BytesIO(self.file(names.TABLE)))
+
+    def recipes(self) -> dict[str, Any]:
+        """`recipe_id` -> {params, metrics, status} of every recorded recipe."""
+        with self._connection.border(f"list the recipes of study {self.name!r}"):
+            return {
+                run.data.tags[names.RECIPE_ID]: {
+                    "params": dict(run.data.params),
+                    "metrics": dict(run.data.metrics),
+                    "status": run.data.tags.get(names.STATUS, "running"),
+                }
+                for run in self._children()
+            }
+
+    def png(self, path: str) -> bytes:
+        """A picture by the table's `png` or by its image key, byte for byte as it was made."""
+        key = PurePosixPath(path).stem
+        run_id, artifact = self._index().get(key, ("", ""))
+        if not run_id:
+            raise StorageError(f"study {self.name!r}: no picture {key!r} in the record")
+        return self._download(run_id, artifact)
+
+    def _index(self) -> dict[str, tuple[str, str]]:
+        """Image key -> (run, artifact). A picture is called `<anything>-<key>.png`."""
+        if self._where is None:
+            where = {}
+            with self._connection.border(f"list the pictures of study {self.name!r}"):
+                for run in self._children():
+                    run_id = run.info.run_id
+                    for found in self._connection.client.list_artifacts(run_id, names.IMAGES):
+                        stem = PurePosixPath(found.path).stem
+                        where[stem] = where[stem.rpartition("-")[2]] = (run_id, found.path)
+            self._where = where
+        return self._where
+
+    def _children(self) -> list[Any]:
+        tags = {names.PARENT: self.run_id, names.KIND: "recipe"}
+        return search_all(self._connection, tags)
+
+    def _download(self, run_id: str, path: str) -> bytes:
+        with (
+            self._connection.border(f"read {path!r} of study {self.name!r}"),
+            tempfile.TemporaryDirectory(prefix="teststrip-") as place,
+        ):
+            file = self._connection.client.download_artifacts(run_id, path, place)
+            return Path(file).read_bytes()
+
+
+def studies(home: Path, experiment: str = "teststrip") -> list[StudyRecord]:
+    """Every recorded study, newest first."""
+    connection = Connection(home, experiment)
+    with connection.border("list the studies"):
+        runs = search_all(connection, {names.KIND: "study"})
+    runs.sort(key=lambda run: run.info.start_time, reverse=True)
+    return [StudyRecord(connection, run) for run in runs]
+
+
+def open_study(home: Path, name: str, experiment: str = "teststrip") -> StudyRecord:
+    """The newest record of a study. Raises StorageError where there is none."""
+    connection = Connection(home, experiment)
+    with connection.border(f"find study {name!r}"):
+        found = connection.client.search_runs(
+            [connection.experiment_id],
+            matching({names.KIND: "study", names.STUDY: name}),
+            max_results=1,
+            order_by=["attributes.start_time DESC"],
+        )
+    if not found:
+        raise StorageError(f"MLflow at {connection.shown}: no study {name!r} is recorded there")
+    return StudyRecord(connection, found[0])
