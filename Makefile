@@ -13,7 +13,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: setup ## the main job on the built-in model: a small study; writes demo/report.html
-	@$(PY) examples/demo.py
+	@TESTSTRIP_HOME=demo/data $(PY) -m teststrip study run examples/demo.yaml --out demo
 
 test: setup-dev ## the tests
 	@scripts/browser.sh

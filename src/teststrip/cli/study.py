@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from teststrip.wire import REPORT, Bench, settings
+
 if TYPE_CHECKING:
     from teststrip.study import Plan, Study, StudyResult
 
@@ -21,6 +23,11 @@ Changes = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the file; repeatable."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Folder of the report; else in the study's own."),
+]
+Track = Annotated[bool, typer.Option("--track/--no-track", help="Record the study in MLflow.")]
 
 
 @app.command()
@@ -47,8 +54,15 @@ def plan(
 
 
 @app.command()
-def run(file: File, changes: Changes = None, quiet: Quiet = False, as_json: Json = False) -> None:
-    """Run a study file; goes on where an earlier run of it stopped.
+def run(
+    file: File,
+    changes: Changes = None,
+    out: Out = None,
+    track: Track = True,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Run a study file and write its report; goes on where an earlier run of it stopped.
 
     Ctrl-C stops at the next image. Nothing that was made is made again.
 
@@ -57,14 +71,18 @@ def run(file: File, changes: Changes = None, quiet: Quiet = False, as_json: Json
       teststrip study run study.yaml
       teststrip study run study.yaml --set budget.images=400 --set name=short
     """
-    from teststrip.study import Study
-
-    _run(Study.from_yaml(file, changes or ()), quiet=quiet, as_json=as_json)
+    bench = Bench(settings().home, track)
+    _run(bench, bench.study_from(file, changes or ()), out, quiet=quiet, as_json=as_json)
 
 
 @app.command()
 def resume(
-    name: Name, changes: Changes = None, quiet: Quiet = False, as_json: Json = False
+    name: Name,
+    changes: Changes = None,
+    out: Out = None,
+    track: Track = True,
+    quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Go on with a study that was stopped or killed. Its budget may grow, nothing else may change.
 
@@ -73,9 +91,23 @@ def resume(
       teststrip study resume first
       teststrip study resume first --set budget.images=800
     """
-    from teststrip.study import Study
+    bench = Bench(settings().home, track)
+    _run(bench, bench.study_named(name, changes or ()), out, quiet=quiet, as_json=as_json)
 
-    _run(Study.open(name, set=changes or ()), quiet=quiet, as_json=as_json)
+
+@app.command()
+def report(name: Name, out: Out = None, as_json: Json = False) -> None:
+    """Write the report of a study that ended: report.html, contact-sheet.png, study.json.
+
+    \b
+    Example:
+      teststrip study report first --out report
+    """
+    bench = Bench(settings().home, track=False)
+    files = bench.report(name, out)
+    folder = out or bench.report_folder(name)
+    paths = {file: str(folder / file) for file in files}
+    _print(paths, as_json, "\n".join(paths.values()))
 
 
 @app.command("list")
@@ -117,13 +149,15 @@ def show(name: Name, as_json: Json = False) -> None:
     _print(record, as_json, text)
 
 
-def _run(study: "Study", *, quiet: bool, as_json: bool) -> None:
+def _run(bench: Bench, study: "Study", out: Path | None, *, quiet: bool, as_json: bool) -> None:
     from teststrip.cli.progress import progress_bar
 
     over = study.state == "finished"
     with progress_bar(study.config.name, quiet=quiet) as on_event:
-        result = study.run(on_event)
-    _print(result.as_dict(), as_json, _result_text(study, result, was_over=over))
+        result = bench.run(study, on_event, out)
+    page = (out or bench.report_folder(result.name)) / REPORT
+    text = _result_text(study, result, was_over=over) + f"\n  report             {page}"
+    _print(result.as_dict() | {"report": str(page)}, as_json, text)
 
 
 def _plan_text(plan: "Plan") -> str:

@@ -1,0 +1,134 @@
+"""The one place that turns settings into concrete parts and joins rooms that never meet."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from teststrip.config import parse
+from teststrip.errors import StudyError
+from teststrip.files import write_atomic
+from teststrip.protocols import Tracker
+from teststrip.settings import Settings
+
+if TYPE_CHECKING:
+    from teststrip.evidence.facts import StudyFacts
+    from teststrip.study import Study, StudyResult
+    from teststrip.study.result import Event
+
+REPORT, SHEET, SUMMARY = "report.html", "contact-sheet.png", "study.json"
+
+
+def settings() -> Settings:
+    """TESTSTRIP_* from the environment. Raises ConfigError with every fault."""
+    return parse(Settings, {}, "TESTSTRIP_* in the environment")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where studies are run: a home folder and, unless `track` is off, the record in MLflow."""
+
+    home: Path
+    track: bool = True
+
+    def study_from(self, path: Path, changes: Sequence[str] = ()) -> "Study":
+        """A study file, ready to run. Raises ConfigError with every fault of the file."""
+        from teststrip.study import Study
+
+        return Study.from_yaml(path, changes, home=self.home, tracker=self._tracker())
+
+    def study_named(self, name: str, changes: Sequence[str] = ()) -> "Study":
+        """A study that was started before, ready to go on."""
+        from teststrip.study import Study
+
+        return Study.open(name, home=self.home, set=changes, tracker=self._tracker())
+
+    def run(
+        self,
+        study: "Study",
+        on_event: "Callable[[Event], None] | None" = None,
+        out: Path | None = None,
+    ) -> "StudyResult":
+        """Run a study, write its report (see `report`) and record both."""
+        result = study.run(on_event)
+        files = self.report(study.config.name, out)
+        tracker = self._tracker()
+        if tracker is not None:
+            tracker.finish_study(study.config.name, {}, files, "FINISHED")
+        return result
+
+    def report(self, name: str, out: Path | None = None) -> dict[str, bytes]:
+        """Write report, contact sheet and summary of a study that has a result.
+
+        Into `out`, or `report/` in the study's folder; returns the files' contents by name.
+        Raises StudyError if there is nothing to report yet.
+        """
+        from teststrip.evidence import report, sheet, summary, table
+        from teststrip.evidence.answer import answer
+        from teststrip.evidence.ranking import rank
+        from teststrip.study import Study
+        from teststrip.study.study import record_of
+
+        study = Study(record_of(name, self.home)["config"], home=self.home)
+        facts = facts_of(study)
+        images = table.load(study.folder.table, facts.objective)
+        ranking = rank(images, facts)
+        read_png = report.file_reader(study.folder.path)
+        columns, rows = sheet.plan(images, facts, ranking, read_png)
+        contact_sheet = sheet.contact_sheet(
+            columns,
+            rows,
+            title=answer(ranking, facts).headline,
+            subtitle=f"{facts.objective}, study {facts.name}: each column is one prompt and seed",
+            numbers=ranking.numbers,
+            higher_is_better=facts.higher_is_better,
+        )
+        numbers = json.dumps(summary.summarise(images, facts, ranking), indent=1)
+        files = {
+            REPORT: report.render(images, facts, read_png, ranking).encode(),
+            SHEET: contact_sheet,
+            SUMMARY: numbers.encode(),
+        }
+        for file, data in files.items():
+            write_atomic((out or self.report_folder(name)) / file, data)
+        return files
+
+    def report_folder(self, name: str) -> Path:
+        """Where a study's report goes if nobody says otherwise."""
+        return self.home / "studies" / name / "report"
+
+    def _tracker(self) -> Tracker | None:
+        if not self.track:
+            return None
+        from teststrip.track.mlflow import MlflowTracker
+
+        return MlflowTracker(self.home)
+
+
+def facts_of(study: "Study") -> "StudyFacts":
+    """What a report needs to know of a study beside its table. Raises StudyError if unfinished."""
+    from teststrip.evidence.facts import StudyFacts
+
+    result = study.result
+    if result is None:
+        name = study.config.name
+        raise StudyError(f"study {name!r} has no result yet; teststrip study resume {name}")
+    record: dict[str, Any] = study.folder.read()
+    searched = dict.fromkeys([*study.config.space, *study.config.baseline])
+    return StudyFacts(
+        name=result.name,
+        objective=result.objective,
+        higher_is_better=result.higher_is_better,
+        varied=tuple(searched),
+        baseline=result.baseline.recipe_id,
+        threshold=study.config.threshold,
+        seconds=result.seconds,
+        peak_rss_mb=result.peak_rss_mb,
+        images_full_grid=result.images_full_grid,
+        command=f"teststrip study run {Path(record.get('source') or 'study.yaml').name}",
+        design=study.config.design.kind,
+        model=str(result.best.model),
+        created=str(record.get("created", ""))[:10],
+        versions=tuple(sorted(record.get("versions", {}).items())),
+    )
