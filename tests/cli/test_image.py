@@ -174,6 +174,18 @@ def test_show_prints_the_settings_as_text_and_as_json(run, tmp_path):
     assert answer.json["recipe_id"] == request.recipe.recipe_id
 
 
+def test_show_prints_nothing_that_a_terminal_would_obey(run, tmp_path):
+    request = Request(recipe=Recipe(), block=Block(prompt="a \x1b]0;title\x07 \x9b31m hat", seed=1))
+    file = tmp_path / "hat.png"
+    file.write_bytes(png.write(np.zeros((8, 8, 3), np.uint8), request, {"image_key": "\x1b[2J"}))
+
+    told = run("image", "show", file)
+
+    assert told.code == 0
+    assert all(c.isprintable() or c == "\n" for c in told.out)
+    assert "hat" in told.out
+
+
 def test_show_refuses_what_holds_no_settings(run, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
     (tmp_path / "text.png").write_text("no picture")

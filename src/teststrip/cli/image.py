@@ -154,10 +154,10 @@ def show(file: PngFile, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps(row, ensure_ascii=False))
         return
-    print(text)
+    print(_harmless(text or ""))
     for name in ("image_key", "recipe_id", "facts"):
         if name in row:
-            print(f"{name}: {row[name]}")
+            print(_harmless(f"{name}: {row[name]}"))
 
 
 @app.command()
@@ -276,5 +276,13 @@ def _infotext(file: Path) -> Request:
         text = data.decode("utf-8", errors="replace")
     found = a1111.from_text(text)
     if found.leftover:
-        print(f"not used from {file}: {', '.join(sorted(found.leftover))}", file=sys.stderr)
+        names = _harmless(", ".join(sorted(found.leftover)))
+        print(f"not used from {file}: {names}", file=sys.stderr)
     return found.request
+
+
+def _harmless(text: str) -> str:
+    """Text of a stranger's picture without what a terminal would obey."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )

@@ -19,7 +19,8 @@ def remake(old: PngFacts, *, model: str | None, device: str | None) -> Generatio
     `model`, `device`: where the recorded ones are not at hand. Raises ModelError, GenerationError.
     """
     recipe = old.request.recipe
-    recorded = str(old.facts.get("device", "auto"))
+    recorded = str(old.facts.get("device"))
+    recorded = recorded if recorded in ("cpu", "cuda", "mps") else "auto"
     options: dict[str, Any] = {
         "revision": recipe.revision,
         "dtype": old.facts.get("dtype") or recipe.dtype or "auto",
