@@ -1,6 +1,13 @@
-"""Real stores: sqlite files copied from one that was made once (4 s of migrations), a real server."""
+"""A real sqlite store for each test, copied from one that was made once (4 s of migrations)."""
 
+import importlib.util
+import os
 import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
 
 import pytest
 
@@ -27,3 +34,48 @@ def home(fresh_store, tmp_path, monkeypatch):
     folder.mkdir()
     shutil.copyfile(fresh_store, folder / "mlflow.db")
     return folder
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """The address of a real `mlflow server` (sqlite, artifacts proxied).
+
+    `mlflow-skinny` has none: install `mlflow` or name a command in TESTSTRIP_TEST_MLFLOW.
+    """
+    command = os.environ.get("TESTSTRIP_TEST_MLFLOW")
+    if command is None and importlib.util.find_spec("flask") is None:
+        pytest.skip("no mlflow server here: pip install mlflow, or set TESTSTRIP_TEST_MLFLOW")
+    place = tmp_path_factory.mktemp("server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")} | {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    arguments = [command or "mlflow", "server", "--workers", "1", "--port", str(port)]
+    arguments += ["--backend-store-uri", f"sqlite:///{place}/server.db"]
+    arguments += ["--artifacts-destination", str(place / "artifacts"), "--serve-artifacts"]
+    with (place / "log").open("wb") as log:
+        process = subprocess.Popen(
+            arguments, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 120
+        while not _is_up(address):
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"mlflow server did not start:\n{(place / 'log').read_text()[-2000:]}")
+            time.sleep(0.3)
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def _is_up(address):
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=2) as answer:
+            return answer.status == 200
+    except OSError:
+        return False

@@ -242,3 +242,20 @@ def test_a_file_name_that_leaves_its_folder_is_refused(home):
 
     with pytest.raises(StorageError, match="plain file name"):
         tracker.finish_study("demo", {}, {"../evil.txt": b"x"}, "finished")
+
+
+@pytest.mark.service
+def test_a_real_server_keeps_the_same_record(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    first = MlflowTracker(tmp_path)
+    record(first)
+    before = everything(first)
+
+    record(MlflowTracker(tmp_path))
+    study = open_study(tmp_path, "demo")
+
+    assert everything(first) == before
+    assert len(before) == 2
+    assert study.png("images/key1.png") == picture(1)
+    assert study.file("images.parquet") == b"table"
+    assert not (tmp_path / "mlflow.db").exists()
