@@ -6,22 +6,6 @@ import pytest
 from teststrip import Study
 from teststrip.testing.synthetic import SyntheticGenerator, SyntheticScorer
 
-SPACE = {"scheduler": ["ddim", "euler"], "steps": {"int": [10, 30], "step": 10}}
-
-
-def config(**changes):
-    return {
-        "name": "small",
-        "generator": "synthetic",
-        "scorers": ["synthetic"],
-        "objectives": ["synthetic"],
-        "prompts": {"items": [f"prompt {i}" for i in range(8)], "held_out": 0.25},
-        "seeds": 2,
-        "space": SPACE,
-        "race": {"start": 2, "top": 8, "ask": 4},
-    } | changes
-
-
 DESIGNS = [
     {"kind": "grid"},
     {"kind": "sobol", "trials": 5},
@@ -34,7 +18,7 @@ DESIGNS = [
 
 @pytest.mark.parametrize("race", ["halving", "wilcoxon", "none"])
 @pytest.mark.parametrize("design", DESIGNS, ids=lambda d: d["kind"])
-def test_every_design_runs_with_every_race(design, race, tmp_path):
+def test_every_design_runs_with_every_race(config, design, race, tmp_path):
     study = Study(config(design=design, race={"kind": race, "top": 8, "start": 2}), home=tmp_path)
 
     result = study.run()
@@ -49,7 +33,7 @@ def test_every_design_runs_with_every_race(design, race, tmp_path):
     assert table.groupby("block")[["prompt_id", "seed"]].nunique().eq(1).all().all()
 
 
-def test_a_finished_study_is_left_as_it_is(tmp_path):
+def test_a_finished_study_is_left_as_it_is(config, tmp_path):
     generator = SyntheticGenerator()
     first = Study(config(), generator, [SyntheticScorer()], tmp_path).run()
 

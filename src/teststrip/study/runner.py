@@ -30,6 +30,7 @@ from teststrip.study.race import (
     Wilcoxon,
     clustered_mean,
     ranked,
+    reported_steps,
     rungs,
 )
 from teststrip.study.result import Ending, Event, EventKind
@@ -242,7 +243,7 @@ class Runner:
     def _report_again(self, turn: Turn) -> None:
         """A recipe met before brings its block scores along, for Optuna's pruner."""
         blocks = self.config.blocks[: self.reached(turn.recipe.recipe_id)]
-        done = turn.trial.storage.get_trial(turn.trial._trial_id).intermediate_values
+        done = reported_steps(turn.trial)
         for step, value in enumerate(
             self.cells.values(turn.recipe.recipe_id, blocks, self.primary)
         ):

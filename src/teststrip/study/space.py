@@ -1,6 +1,7 @@
 """The space of recipes: choices, whole numbers and fractions, each perhaps under a condition."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
@@ -107,8 +108,8 @@ class Param(Frozen):
             a, b = math.log(low - 0.5), math.log(high + 0.5)
             return min(max(round(math.exp(a + share * (b - a))), int(low)), int(high))
         if self.log:
-            return _tidy(math.exp(math.log(low) + share * (math.log(high) - math.log(low))))
-        return _tidy(low + share * (high - low))
+            return self._inside(low * (high / low) ** share)
+        return self._inside(low + share * (high - low))
 
     def suggest(self, trial: Any, name: str) -> Any:
         """Ask an Optuna trial for a value."""
@@ -117,8 +118,17 @@ class Param(Frozen):
         low, high = self.ends
         if self.whole:
             step = {} if self.log else {"step": int(self.step or 1)}
+            high = high if self.log else (self.levels or (high,))[-1]
             return trial.suggest_int(name, int(low), int(high), log=self.log, **step)
-        return _tidy(trial.suggest_float(name, low, high, log=self.log, step=self.step))
+        with warnings.catch_warnings():  # a raster that misses the high end ends before it
+            warnings.simplefilter("ignore", UserWarning)
+            stored = trial.suggest_float(name, low, high, log=self.log, step=self.step)
+        return self.decode(stored)
+
+    def _inside(self, value: float) -> float:
+        """Rounded for whoever reads the table, but not out of the range."""
+        low, high = self.ends
+        return min(max(_tidy(value), low), high)
 
     def encode(self, value: Any) -> Any:
         """What Optuna stores for `value`: lists and objects become JSON text."""
@@ -126,8 +136,10 @@ class Param(Frozen):
 
     def decode(self, stored: Any) -> Any:
         """The value behind what Optuna stores."""
+        if self.real and self.levels:
+            return min(self.levels, key=lambda level: abs(level - stored))
         if self.choice is None:
-            return stored
+            return self._inside(stored) if self.real else stored
         return next(v for v in self.choice if _same(_plain(v), stored))
 
     def holds(self, value: Any) -> bool:

@@ -22,6 +22,7 @@ from teststrip.errors import StudyError
 from teststrip.files import storage_error
 from teststrip.recipe import Recipe
 from teststrip.study.config import StudyConfig
+from teststrip.study.race import reported_steps
 from teststrip.study.space import Param, Point, Space
 
 MODEL_TRIES = 8
@@ -129,7 +130,7 @@ class TrialBook:
             return
         state = TrialState.COMPLETE if values is not None else TrialState.FAIL
         with self._storing():
-            if pruned and turn.trial.storage.get_trial(turn.trial._trial_id).intermediate_values:
+            if pruned and reported_steps(turn.trial):
                 self.study.tell(turn.number, state=TrialState.PRUNED)
             else:
                 self.study.tell(turn.number, values=values, state=state)

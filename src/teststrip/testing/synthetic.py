@@ -59,10 +59,16 @@ class SyntheticGenerator:
         text = f"{self._seed}|{self._sd}|{effects}|{recipe.model}"
         return "synthetic-" + hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def truth(self, recipe: Recipe) -> float:
-        """The recipe's mean score over all prompts and seeds there could be."""
+    def truth(self, recipe: Recipe, prompts: Sequence[str] = ()) -> float:
+        """The recipe's mean score over all prompts and seeds there could be, less what all share.
+
+        With `prompts`, over these alone: their own level is left out, but not how this recipe
+        takes to them.
+        """
         effects = sum(_effect(e, getattr(recipe, name)) for name, e in self._effects.items())
-        return effects + self._sd[0] * self._normal("recipe", recipe.recipe_id)
+        taste = [self._normal("recipe x prompt", recipe.recipe_id, prompt) for prompt in prompts]
+        own = self._sd[3] * sum(taste) / max(len(taste), 1)
+        return effects + self._sd[0] * self._normal("recipe", recipe.recipe_id) + own
 
     def score(self, request: Request) -> float:
         """What the picture of this request is worth."""
