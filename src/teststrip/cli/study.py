@@ -54,7 +54,7 @@ def plan(
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0917 - typer calls it by name
     file: File,
     changes: Changes = None,
     out: Out = None,
@@ -76,7 +76,7 @@ def run(
 
 
 @app.command()
-def resume(
+def resume(  # noqa: PLR0917 - typer calls it by name
     name: Name,
     changes: Changes = None,
     out: Out = None,
