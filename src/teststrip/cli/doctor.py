@@ -14,11 +14,9 @@ from urllib.parse import urlsplit
 
 import typer
 
-from teststrip import __version__
-from teststrip.config import parse
+from teststrip import __version__, wire
 from teststrip.errors import TeststripError
 from teststrip.files import storage_error
-from teststrip.settings import Settings
 
 EXTRAS = {
     "engine": ("torch", "diffusers", "transformers", "accelerate", "peft", "safetensors"),
@@ -37,7 +35,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     Example:
       teststrip doctor --json
     """
-    settings = parse(Settings, {}, "TESTSTRIP_* in the environment")
+    settings = wire.settings()
     checks: dict[str, Callable[[], Any]] = {
         "teststrip": lambda: (
             f"{__version__} on Python {platform.python_version()}, "
@@ -136,7 +134,7 @@ def _record(home: Path) -> str:
     """Where records go; no server is asked. A password in the address is not shown."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not uri:
-        return f"MLflow, sqlite file under {home.absolute()}"
+        return f"MLflow in {home.absolute() / 'mlflow.db'}"
     parts = urlsplit(uri)
     shown = uri.replace(f"{parts.username}:{parts.password}@", "***@") if parts.password else uri
     return f"MLflow at {shown} (MLFLOW_TRACKING_URI)"

@@ -8,14 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from teststrip import a1111, png
+from teststrip import a1111, png, wire
 from teststrip.cli import flags
-from teststrip.config import parse
 from teststrip.errors import ConfigError
 from teststrip.noise import NOISE_NAMES, SIGMA_SUFFIXES
 from teststrip.recipe import Block, Request
 from teststrip.records import Generation
-from teststrip.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make and read single images.")
 
@@ -109,7 +107,7 @@ def generate(  # noqa: PLR0917 - typer calls it by name
         model = model or found.recipe.model
     if not texts:
         raise ConfigError("no PROMPT given; or use --from-png FILE or --from-text FILE")
-    settings = parse(Settings, {}, "TESTSTRIP_* in the environment")
+    settings = wire.settings()
     blocks, _ = flags.together(
         lambda: flags.blocks(texts, seed or [], count), lambda: flags.check_recipe(fields)
     )
