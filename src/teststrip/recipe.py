@@ -3,9 +3,9 @@
 import hashlib
 import json
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from teststrip.noise import NOISE_NAMES, SPACINGS, noise_names, split_name
 
@@ -93,24 +93,24 @@ class Recipe(Frozen):
             raise ValueError(f"must hold {{prompt}} exactly once, got {value!r}")
         return value
 
-    @model_validator(mode="after")
-    def _options_do_something(self) -> Self:
-        known = NOISE_NAMES[split_name(self.scheduler)[0]]
-        faults = []
-        if self.zero_snr and not known.zero_snr:
-            able = [name for name, n in NOISE_NAMES.items() if n.zero_snr]
-            faults.append(f"{self.scheduler} has no zero-SNR option; these have: {able}")
-        if self.spacing and not known.spacing:
-            faults.append(f"{self.scheduler} has no timestep spacing; leave `spacing` out")
-        if self.eta and self.scheduler not in ("ddim", "tcd"):
-            faults.append(f"eta acts on ddim and tcd only, not on {self.scheduler}")
-        if self.scheduler in ("lcm", "tcd") and self.steps > 50:
-            faults.append(f"{self.scheduler} takes at most 50 steps, got {self.steps}")
-        if self.rescale and self.guidance <= 1:
-            faults.append("rescale acts on guided images only: set guidance above 1")
-        if faults:
-            raise ValueError("; ".join(faults))
-        return self
+    @field_validator("spacing", "zero_snr", "eta", "steps", "rescale")
+    @classmethod
+    def _does_something(cls, value: Any, info: ValidationInfo) -> Any:
+        """A field against those declared above it.
+
+        `info.data` holds the ones that are right, so every fault of a recipe shows at once and
+        none follows from another.
+        """
+        scheduler = info.data.get("scheduler")
+        fault = ""
+        if info.field_name == "rescale":
+            if value and info.data.get("guidance", 2.0) <= 1:
+                fault = "rescale acts on guided images only: set guidance above 1"
+        elif value and scheduler:
+            fault = _scheduler_fault(str(info.field_name), value, scheduler)
+        if fault:
+            raise ValueError(fault)
+        return value
 
     @property
     def canonical(self) -> str:
@@ -135,6 +135,21 @@ class Recipe(Frozen):
     def changed(self, **fields: Any) -> "Recipe":
         """A validated copy with some fields changed."""
         return Recipe.model_validate(self.model_dump() | fields)
+
+
+def _scheduler_fault(name: str, value: Any, scheduler: str) -> str:
+    """Why field `name` cannot have this (set) value with this scheduler; empty if it can."""
+    known = NOISE_NAMES[split_name(scheduler)[0]]
+    if name == "zero_snr" and not known.zero_snr:
+        able = ", ".join(other for other, n in NOISE_NAMES.items() if n.zero_snr)
+        return f"{scheduler} has no zero-SNR option; these have: {able}"
+    if name == "spacing" and not known.spacing:
+        return f"{scheduler} has no timestep spacing; leave it out"
+    if name == "eta" and scheduler not in ("ddim", "tcd"):
+        return f"eta acts on ddim and tcd only, not on {scheduler}"
+    if name == "steps" and scheduler in ("lcm", "tcd") and value > 50:
+        return f"{scheduler} takes at most 50 steps, got {value}"
+    return ""
 
 
 class Block(Frozen):

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -9,9 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoTokenizer, CLIPModel
+from transformers.utils import logging as library_logging
 
 from teststrip import png
 from teststrip.errors import ConfigError, ModelError
@@ -51,12 +54,23 @@ class ClipTowers:
         self.batch_size = options.batch_size or (1 if self.device.type == "cpu" else 16)
         self.preprocess = Preprocess.from_file(processor / "preprocessor_config.json")
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(processor, local_files_only=True)
-            model = CLIPModel.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
-            )
-        except (OSError, ValueError, RuntimeError, KeyError) as exc:
+            with _no_bars():
+                self._tokenizer = AutoTokenizer.from_pretrained(processor, local_files_only=True)
+                model, info = CLIPModel.from_pretrained(
+                    folder,
+                    dtype=torch.float32,
+                    use_safetensors=True,
+                    local_files_only=True,
+                    output_loading_info=True,
+                )
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as exc:
             raise ModelError(f"scorer model {folder}: transformers cannot open it: {exc}") from exc
+        # position_ids were a stored buffer once; anything else missing would be random weights
+        missing = sorted(key for key in info["missing_keys"] if not key.endswith("position_ids"))
+        if missing:
+            raise ModelError(
+                f"scorer model {folder}: {len(missing)} weights are missing, such as {missing[0]}"
+            )
         self._model = model.eval().requires_grad_(False).to(self.device)
         self._window = int(model.config.text_config.max_position_embeddings)
         self._check_input_size(folder)
@@ -125,6 +139,20 @@ class ClipTowers:
                 f"scorer model {folder}: its preprocessing gives {sample.shape[1:]} px and its "
                 f"vision tower takes {side} x {side}"
             )
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """transformers draws no progress bar and prints no table of keys while it loads."""
+    had_bar, verbosity = library_logging.is_progress_bar_enabled(), library_logging.get_verbosity()
+    library_logging.disable_progress_bar()
+    library_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        library_logging.set_verbosity(verbosity)
+        if had_bar:
+            library_logging.enable_progress_bar()
 
 
 def _decode(generation: Generation) -> NDArray[np.uint8] | None:
