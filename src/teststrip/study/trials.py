@@ -26,7 +26,7 @@ from teststrip.study.race import reported_steps
 from teststrip.study.space import Param, Point, Space
 
 MODEL_TRIES = 8
-RANDOM_TRIES = 500
+RANDOM_TRIES = 200
 ToRecipe = Callable[[Point], Recipe | str]
 
 
