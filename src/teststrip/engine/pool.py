@@ -15,13 +15,16 @@ EngineKey = tuple[str, str | None, str]
 class EnginePool:
     """Opens engines as recipes ask for them and keeps the last `keep` open.
 
-    `options` are EngineConfig's; `dtype` is what recipes that name none are made in.
+    `options` are EngineConfig's; `dtype` is what recipes that name none are made in. Deterministic
+    unless asked otherwise: a study's picture must be the same one however trials were batched.
     """
 
-    def __init__(self, *, keep: int = 1, dtype: str = "auto", **options: Any) -> None:
+    def __init__(
+        self, *, keep: int = 1, dtype: str = "auto", deterministic: bool = True, **options: Any
+    ) -> None:
         self._keep = max(keep, 1)
         self._dtype = dtype
-        self._options = options
+        self._options = options | {"deterministic": deterministic}
         self._engines: dict[EngineKey, Engine] = {}
 
     def engine(self, recipe: Recipe) -> Engine:
