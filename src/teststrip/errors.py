@@ -48,7 +48,7 @@ class PluginError(TeststripError, LookupError):
     exit_code = 2
 
 
-class MissingExtra(TeststripError, ImportError):
+class MissingExtra(TeststripError, ImportError):  # noqa: N818 - it says what is missing
     """An optional package is not installed."""
 
     exit_code = 2

@@ -17,8 +17,9 @@ class NoiseName:
     """What one base name stands for.
 
     `sigmas`: the class accepts use_karras_sigmas and its kin. `spacing`: it accepts a timestep
-    spacing. `zero_snr`: it can rescale betas to zero terminal SNR (arXiv 2305.08891). `stochastic`: its step draws noise. `calls`: model calls
-    for n steps. `a1111`: the name A1111 writes into a picture, where it has one.
+    spacing. `zero_snr`: it can rescale betas to zero terminal SNR (arXiv 2305.08891).
+    `stochastic`: its step draws noise. `calls`: model calls for n steps. `a1111`: the name A1111
+    writes into a picture, where it has one.
     """
 
     class_name: str

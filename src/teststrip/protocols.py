@@ -65,7 +65,7 @@ class Tracker(Protocol):
         """Open (or find again) the parent run of study `name`; returns its run id."""
         ...
 
-    def log_recipe(
+    def log_recipe(  # noqa: PLR0917 - one call, all of one recipe
         self,
         name: str,
         recipe: Recipe,
