@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from teststrip import Study
-from teststrip.errors import ConfigError, GenerationError, StorageError, StudyError
+from teststrip.errors import ConfigError, GenerationError, ModelError, StorageError, StudyError
 from teststrip.records import Failure
 from teststrip.study.folder import StudyFolder
 from teststrip.study.ledger import Ledger
@@ -479,3 +479,38 @@ def test_a_picture_without_its_line_costs_nothing_and_is_not_made_again(make, tm
     assert not math.isnan(ledger.entry(key).made["seconds"])
     with pytest.raises(StorageError, match="read only"):
         ledger.fail(key, "x")
+
+
+def test_another_model_under_the_same_name_is_refused(make, counting):
+    make(budget={"images": 30}, generator=counting(seed=1))[0].run()
+
+    with pytest.raises(StudyError, match="is not the model that it began with"):
+        make(generator=counting(seed=2))[0].run()
+
+
+def test_why_a_study_stopped_is_written_down(make, counting):
+    class Dead(counting):
+        def fingerprint(self, recipe):
+            raise ModelError("no such model here")
+
+    study, _ = make(generator=Dead())
+    with pytest.raises(ModelError):
+        study.run()
+
+    assert study.state == "stopped"
+    assert study.folder.read()["why"] == "no such model here"
+
+
+def test_the_bar_counts_up_and_saves_what_the_race_stopped(make):
+    events = []
+    study, _ = make()
+
+    result = study.run(events.append)
+
+    images = [event.images for event in events]
+    assert images == sorted(images)
+    assert events[-1].kind == "end"
+    assert events[-1].images == events[-1].images_expected == result.images
+    assert events[-1].images_saved == result.images_saved
+    assert events[0].images_saved == 0
+    assert {e.kind for e in events} == {"image", "rung", "trial", "end"}

@@ -14,6 +14,7 @@ from teststrip.protocols import Generator, Scorer
 from teststrip.recipe import Recipe, Request
 from teststrip.records import Failure, Generation, Outcome
 from teststrip.study.blocks import StudyBlock
+from teststrip.study.fingerprints import Fingerprints
 from teststrip.study.goals import SECONDS, Goal
 from teststrip.study.ledger import Ledger
 from teststrip.study.race import Floats, OutOfBudget
@@ -60,6 +61,7 @@ class Cells:
         ledger: Ledger,
         goals: Sequence[Goal],
         limits: Limits,
+        fingerprints: Fingerprints,
         on_image: Callable[[Cell], None],
         should_stop: Callable[[], bool],
     ) -> None:
@@ -72,15 +74,16 @@ class Cells:
         self._limits = limits
         self._on_image = on_image
         self._should_stop = should_stop
-        self._fingerprints: dict[str, str] = {}
+        self._fingerprints = fingerprints
         self._recipes: dict[str, Recipe] = {}
         self._spent_s = 0.0
         self._failed_in_a_row = 0
         self._lane = ScoringLane(scorers, ledger)
 
-    def close(self) -> None:
-        """Finish scoring what was made and end the thread."""
-        self._lane.close()
+    def close(self, *, wait: bool = True) -> None:
+        """Finish scoring what was made and end the thread; without `wait`, leave it behind."""
+        if wait:
+            self._lane.close()
 
     @property
     def columns(self) -> Mapping[str, bool]:
@@ -143,24 +146,11 @@ class Cells:
             return known
         recipe = self._recipes[recipe_id]
         request = Request(recipe=recipe, block=block.block)
-        return Cell(recipe_id, block, request, request.image_key(self._fingerprint(recipe)))
+        return Cell(recipe_id, block, request, request.image_key(self._fingerprints.of(recipe)))
 
     @staticmethod
     def _place(cell: Cell) -> tuple[str, str, int]:
         return cell.recipe_id, cell.block.split, cell.block.index
-
-    def fingerprints(self) -> dict[str, str]:
-        """Model (as the recipe spells it) -> fingerprint, for the study's record."""
-        return dict(self._fingerprints)
-
-    def _fingerprint(self, recipe: Recipe) -> str:
-        weights = recipe.model_dump(
-            mode="json", include={"model", "revision", "loras", "dtype"}, exclude_defaults=True
-        )
-        name = " ".join(f"{k}={v}" for k, v in weights.items()) or "model=builtin"
-        if name not in self._fingerprints:
-            self._fingerprints[name] = self._generator.fingerprint(recipe)
-        return self._fingerprints[name]
 
     def _make(self, missing: Sequence[Cell]) -> None:
         if not missing:
@@ -249,14 +239,17 @@ class BlockScores:
         self,
         cells: Cells,
         blocks: Sequence[StudyBlock],
+        before_fetch: Callable[[Mapping[str, int]], None],
         after_fetch: Callable[[Mapping[str, int]], None],
     ) -> None:
         self._cells = cells
         self._blocks = blocks
+        self._before_fetch = before_fetch
         self._after_fetch = after_fetch
 
     def fetch(self, needs: Mapping[str, int]) -> None:
         """See `race.Scores`."""
+        self._before_fetch(needs)
         self._cells.fetch_blocks({i: self._blocks[:count] for i, count in needs.items()})
         self._after_fetch(needs)
 

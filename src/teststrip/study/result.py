@@ -14,8 +14,8 @@ EventKind = Literal["image", "rung", "trial", "end"]
 class Event:
     """One step of a running study, for a progress bar.
 
-    `images` of `images_expected` are there, `images_saved` is what a full paired grid over the
-    recipes seen so far would have cost more. `best` is the leading recipe's id, `best_value` its
+    `images` of `images_expected` are there, `images_saved` is what the recipes that were stopped
+    would have cost more. `best` is the leading recipe's id, `best_value` its
     mean. `eta_s`: seconds left at the present rate.
     """
 

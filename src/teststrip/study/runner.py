@@ -17,6 +17,7 @@ from teststrip.protocols import Generator, Scorer
 from teststrip.recipe import Recipe
 from teststrip.study.cells import BlockScores, Cells, Limits
 from teststrip.study.config import StudyConfig
+from teststrip.study.fingerprints import Fingerprints
 from teststrip.study.folder import StudyFolder
 from teststrip.study.goals import SECONDS, Goal, find_goals
 from teststrip.study.ledger import Ledger
@@ -66,6 +67,7 @@ class Runner:
         self._record = partial(record, self)
         self._on_event = on_event or (lambda event: None)
         self._best: tuple[str, float | None] = ("", None)
+        self._running: set[str] = set()
         self._began = time.monotonic()
         self._table_at = -math.inf
         self._expected = make_plan(config).images_expected
@@ -76,11 +78,12 @@ class Runner:
             ledger=ledger,
             goals=self._goals_primary_first(),
             limits=Limits(config.budget.images, config.budget.minutes),
+            fingerprints=Fingerprints(generator, folder),
             on_image=lambda cell: self._say("image"),
             should_stop=should_stop,
         )
         self.cells.add(self.baseline)
-        self.scores = BlockScores(self.cells, config.blocks, self._after_fetch)
+        self.scores = BlockScores(self.cells, config.blocks, self._before_fetch, self._after_fetch)
         self.race = self._make_race()
 
     def run(self) -> Ending:
@@ -250,6 +253,9 @@ class Runner:
             if step not in done and math.isfinite(value):
                 turn.trial.report(value, step)
 
+    def _before_fetch(self, needs: Mapping[str, int]) -> None:
+        self._running = set(needs)
+
     def _after_fetch(self, needs: Mapping[str, int]) -> None:
         depth = min(needs.values())
         order = ranked(list(needs), depth, self.scores)
@@ -267,13 +273,13 @@ class Runner:
         done, made = self.cells.done, self.cells.made_now
         left = max(self._expected - done, 0)
         elapsed = time.monotonic() - self._began
-        so_far = len(self.recipes) * self.config.top
+        stopped = (n for i, n in self.race.reached.items() if i not in self._running)
         self._on_event(
             Event(
                 kind=kind,
                 images=done,
                 images_expected=max(self._expected, done),
-                images_saved=max(so_far - len(self.cells.registered), 0),
+                images_saved=sum(self.config.top - n for n in stopped),
                 best=self._best[0],
                 best_value=self._best[1],
                 eta_s=left * elapsed / made if made else None,

@@ -4,13 +4,13 @@ import logging
 import resource
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from teststrip.errors import PluginError, StudyError
+from teststrip.errors import PluginError, StudyError, TeststripError
 from teststrip.files import write_atomic
 from teststrip.plugins import GENERATORS, SCORERS, load
 from teststrip.protocols import Generator, Scorer, Tracker
@@ -171,6 +171,7 @@ class Study:
             **started,
             config=self.config.resolved(),
             state="running",
+            why="",
             parts="python" if own else "named",
             source=str(self._source) if self._source else None,
             versions=_versions(),
@@ -215,17 +216,25 @@ class Study:
             )
             if self._tracker is not None:
                 self._tracker.start_study(self.config.name, self.config.resolved())
+            wait = True
             try:
                 ending = runner.run()
             except Stopped:
                 runner.write_table()
-                self.folder.write(state="stopped")
+                self.folder.write(state="stopped", why=switch.asked)
                 raise StudyError(
                     f"stopped by {switch.asked}: {runner.cells.done} images are kept; go on with: "
                     f"teststrip study resume {self.config.name}"
                 ) from None
+            except KeyboardInterrupt:
+                wait = False  # the second Ctrl-C means now; the ledger loses nothing by it
+                raise
+            except TeststripError as exc:
+                with suppress(TeststripError):  # a full disk, say, is the reason itself
+                    self.folder.write(state="stopped", why=str(exc))
+                raise
             finally:
-                runner.cells.close()
+                runner.cells.close(wait=wait)
         return self._finish(runner, ending)
 
     def _finish(self, runner: Runner, ending: Ending) -> StudyResult:
@@ -235,9 +244,7 @@ class Study:
             if self.folder.yaml.exists():
                 files["study.yaml"] = self.folder.yaml.read_bytes()
             finish(self._tracker, result, files)
-        self.folder.write(
-            state=ending, result=result.as_dict(), fingerprints=runner.cells.fingerprints()
-        )
+        self.folder.write(state=ending, result=result.as_dict())
         runner.say_end()
         return result
 
