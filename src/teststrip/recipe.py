@@ -37,6 +37,11 @@ class Lora(Frozen):
     path: str = Field(min_length=1)
     scale: float = Field(default=1.0, ge=-10, le=10)
 
+    @field_validator("scale")
+    @classmethod
+    def _one_spelling_of_zero(cls, value: float) -> float:
+        return value + 0.0  # -0.0 is equal to 0.0 and would hash to another id
+
 
 class Recipe(Frozen):
     """Everything but prompt and seed that decides an image.

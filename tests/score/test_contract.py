@@ -22,8 +22,7 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def scorer(name: str, clip_folder: Path, tmp_path: Path) -> Any:
+def open_scorer(name: str, clip_folder: Path, tmp_path: Path) -> Any:
     options: dict[str, Any] = {} if name == "technical" else {"model": str(clip_folder)}
     if name == "aesthetic":
         torch.manual_seed(3)
@@ -35,12 +34,25 @@ def scorer(name: str, clip_folder: Path, tmp_path: Path) -> Any:
 
 
 @pytest.fixture
+def scorer(name: str, clip_folder: Path, tmp_path: Path) -> Any:
+    return open_scorer(name, clip_folder, tmp_path)
+
+
+@pytest.fixture
 def generations(make: Make) -> list[Generation]:
     return [make(seed=seed) for seed in range(3)]
 
 
 class TestEveryScorer(ScorerConformance):
     """The shared laws."""
+
+    @pytest.fixture(name="scorer")
+    def _each_scorer(self, name: str, clip_folder: Path, tmp_path: Path) -> Any:
+        return open_scorer(name, clip_folder, tmp_path)
+
+    @pytest.fixture(name="generations")
+    def _three_pictures(self, make: Make) -> list[Generation]:
+        return [make(seed=seed) for seed in range(3)]
 
 
 def test_different_pictures_get_different_finite_numbers(
