@@ -22,12 +22,14 @@ class StableDiffusion:
         self.pipe = pipe
         self.unet = pipe.unet
         self.adapters = Adapters(pipe)
+        # diffusers walks all parameters to answer this: 1 ms a call, several calls a step.
+        self._device = pipe.unet.device
         self._embeds_guidance = pipe.unet.config.time_cond_proj_dim is not None
 
     @property
     def device(self) -> torch.device:
         """Where forwards run."""
-        return self.pipe.unet.device
+        return self._device
 
     @property
     def noise_config(self) -> Mapping[str, Any]:
