@@ -9,7 +9,7 @@ import typer
 from teststrip.wire import REPORT, Bench, settings
 
 if TYPE_CHECKING:
-    from teststrip.study import Plan, Study, StudyResult
+    from teststrip.study import Confirmation, Plan, Study, StudyResult
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Find recipes that are really better."
@@ -93,6 +93,33 @@ def resume(  # noqa: PLR0917 - typer calls it by name
     """
     bench = Bench(settings().home, track)
     _run(bench, bench.study_named(name, changes or ()), out, quiet=quiet, as_json=as_json)
+
+
+@app.command()
+def confirm(
+    name: Name,
+    top: Annotated[int, typer.Option("--top", metavar="N", min=1, help="How many leaders.")] = 3,
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", metavar="N", min=1, help="For each prompt; else the study's own."),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Run the leaders and the baseline on held-out prompts and fresh seeds.
+
+    The images that chose a winner flatter it; these do not. They join the study's table.
+
+    \b
+    Example:
+      teststrip study confirm first --top 3 --seeds 8
+    """
+    from teststrip.cli.progress import progress_bar
+
+    study = Bench(settings().home, track=False).study_named(name)
+    with progress_bar(name, quiet=quiet) as on_event:
+        found = study.confirm(top, seeds, on_event)
+    _print(found.as_dict(), as_json, _confirmation_text(found))
 
 
 @app.command()
@@ -197,6 +224,19 @@ def _result_text(study: "Study", result: "StudyResult", *, was_over: bool) -> st
             f"teststrip study resume {result.name} --set budget.images=N"
         )
     return "\n".join([*lines, f"  table              {result.table}"])
+
+
+def _confirmation_text(found: "Confirmation") -> str:
+    lines = [
+        f"{found.name}: {found.images} images ({found.images_now} now) on {found.prompts} held-out "
+        f"prompts, {found.seeds} fresh seeds each"
+    ]
+    for recipe_id in found.recipes:
+        mean, gain = found.means.get(recipe_id), found.gains.get(recipe_id)
+        sign = "" if gain is None else f" ({gain:+.4f} against the baseline)"
+        lines.append(f"  {recipe_id:18} {_number(mean)}{sign}")
+    lines.append(f"  {'baseline':18} {_number(found.means.get(found.baseline))}")
+    return "\n".join([*lines, f"  table              {found.table}"])
 
 
 def _print(data: Any, as_json: bool, text: str) -> None:

@@ -10,7 +10,7 @@ plan, runner, study, result, tracking               the cost, the run and its en
 
 from teststrip.study.config import StudyConfig
 from teststrip.study.plan import Plan
-from teststrip.study.result import Event, StudyResult
+from teststrip.study.result import Confirmation, Event, StudyResult
 from teststrip.study.study import Study
 
-__all__ = ["Event", "Plan", "Study", "StudyConfig", "StudyResult"]
+__all__ = ["Confirmation", "Event", "Plan", "Study", "StudyConfig", "StudyResult"]

@@ -49,7 +49,8 @@ class Cells:
     """Makes and scores cells on demand; a race sees the study through it (`race.Scores`).
 
     `on_image` is called in this thread after each new image. `should_stop` is asked before each.
-    A cell that failed is tried once more in a later process, never twice in the same. `done` counts
+    A cell that failed is tried once more by a later process (unless `retry_failed` is off), never
+    twice by the same. `done` counts
     cells that were answered, `made_now` the pictures made by this process.
     """
 
@@ -64,6 +65,7 @@ class Cells:
         fingerprints: Fingerprints,
         on_image: Callable[[Cell], None],
         should_stop: Callable[[], bool],
+        retry_failed: bool = True,
     ) -> None:
         self.registered: dict[tuple[str, str, int], Cell] = {}
         self.done = 0
@@ -74,6 +76,7 @@ class Cells:
         self._limits = limits
         self._on_image = on_image
         self._should_stop = should_stop
+        self._retry_failed = retry_failed
         self._fingerprints = fingerprints
         self._recipes: dict[str, Recipe] = {}
         self._spent_s = 0.0
@@ -89,6 +92,10 @@ class Cells:
     def columns(self) -> Mapping[str, bool]:
         """Score column -> is higher better."""
         return self._lane.columns
+
+    def lift_limits(self) -> None:
+        """What comes now was asked for by itself; the search's budget is not for it."""
+        self._limits = Limits()
 
     def add(self, recipe: Recipe) -> None:
         """Make a recipe known, so that it can be asked for by its id."""
@@ -115,11 +122,12 @@ class Cells:
             self._spent_s += self._seconds(cell.key) or 0.0
         missing = []
         for cell in new.values():
-            if not self._ledger.is_made(cell.key):
+            failed = self._ledger.entry(cell.key).is_failure
+            if not self._ledger.is_made(cell.key) and (self._retry_failed or not failed):
                 missing.append(cell)
                 continue
             self.done += 1
-            if not self._is_judged(cell.key):
+            if self._ledger.is_made(cell.key) and not self._is_judged(cell.key):
                 self._lane.put(self._ledger.generation(cell.key, cell.request))
         try:
             self._make(missing)

@@ -60,6 +60,15 @@ class StudyFolder:
         text = json.dumps(data, indent=1, ensure_ascii=False)
         write_atomic(self._json, text.encode())
 
+    def is_empty(self) -> bool:
+        """Was no picture made yet? Then nothing is lost by starting over."""
+        return next(self.images.glob("*/*.png"), None) is None
+
+    def start_over(self) -> None:
+        """Forget a study that made nothing, so that a mended config may take its name."""
+        for path in (self._json, self.journal, self.rows, self.table, self.yaml):
+            path.unlink(missing_ok=True)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the study alone. The kernel frees the lock when a process dies, however it dies.

@@ -30,6 +30,11 @@ class Entry:
     scores: Mapping[str, float | None] | None = None
     reason: str = ""
 
+    @property
+    def is_failure(self) -> bool:
+        """Was it tried and could not be made?"""
+        return self.made is None and self.scores is None and bool(self.reason)
+
 
 class Ledger:
     """Reads and appends; one process at a time, any thread (appends are single writes)."""

@@ -29,6 +29,37 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Confirmation:
+    """The leaders and the baseline on prompts and seeds that the search never saw.
+
+    `means`: recipe id -> mean of prompt means of the primary score; `gains`: the paired
+    difference to the baseline. Their uncertainty is for `teststrip.evidence`, from the table's
+    rows with `split` held_out.
+    """
+
+    name: str
+    folder: Path
+    table: Path
+    objective: str
+    recipes: tuple[str, ...]
+    baseline: str
+    seeds: int
+    prompts: int
+    means: dict[str, float]
+    gains: dict[str, float]
+    images: int
+    images_now: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For --json and study.json."""
+        return vars(self) | {
+            "folder": str(self.folder),
+            "table": str(self.table),
+            "recipes": list(self.recipes),
+        }
+
+
+@dataclass(frozen=True)
 class StudyResult:
     """The end of a study. `best` leads on the images that chose it: confirm it on fresh ones.
 

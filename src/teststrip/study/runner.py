@@ -34,7 +34,7 @@ from teststrip.study.race import (
     reported_steps,
     rungs,
 )
-from teststrip.study.result import Ending, Event, EventKind
+from teststrip.study.result import Confirmation, Ending, Event, EventKind
 from teststrip.study.table import Origin, build_table, to_bytes
 from teststrip.study.trials import TrialBook, Turn
 
@@ -57,6 +57,7 @@ class Runner:
         record: Callable[["Runner", Recipe, str], None],
         on_event: OnEvent | None,
         should_stop: Callable[[], bool],
+        retry_failed: bool = True,
     ) -> None:
         self.config = config
         self.folder = folder
@@ -81,6 +82,7 @@ class Runner:
             fingerprints=Fingerprints(generator, folder),
             on_image=lambda cell: self._say("image"),
             should_stop=should_stop,
+            retry_failed=retry_failed,
         )
         self.cells.add(self.baseline)
         self.scores = BlockScores(self.cells, config.blocks, self._before_fetch, self._after_fetch)
@@ -99,6 +101,45 @@ class Runner:
                 return ending
             also = {}
         return "finished"
+
+    def confirm(self, top: int, seeds: int) -> Confirmation:
+        """Run the leaders and the baseline on held-out blocks; to be called after `run`."""
+        ids = [i for i in self.leaders() if i != self.baseline.recipe_id][:top]
+        before = self.cells.made_now
+        self.confirm_again(ids, seeds)
+        blocks = self.config.held_out_blocks(seeds)
+        base = np.array(self.cells.values(self.baseline.recipe_id, blocks, self.primary))
+        names = np.array([b.block.prompt_id for b in blocks])
+        means, gains = {}, {}
+        for recipe_id in [self.baseline.recipe_id, *ids]:
+            mine = np.array(self.cells.values(recipe_id, blocks, self.primary))
+            have, both = np.isfinite(mine), np.isfinite(mine) & np.isfinite(base)
+            if have.any():
+                means[recipe_id] = float(clustered_mean(mine[have], names[have]))
+            if both.any():
+                gains[recipe_id] = float(clustered_mean((mine - base)[both], names[both]))
+        return Confirmation(
+            name=self.config.name,
+            folder=self.folder.path,
+            table=self.folder.table,
+            objective=self.primary.column,
+            recipes=tuple(ids),
+            baseline=self.baseline.recipe_id,
+            seeds=seeds,
+            prompts=len(set(names.tolist())),
+            means=means,
+            gains=gains,
+            images=len(blocks) * (len(ids) + 1),
+            images_now=self.cells.made_now - before,
+        )
+
+    def confirm_again(self, ids: Sequence[str], seeds: int) -> None:
+        """Have the held-out cells of these recipes and the baseline, and their rows."""
+        blocks = self.config.held_out_blocks(seeds)
+        self.cells.lift_limits()
+        self._expected = self.cells.done + len(blocks) * (len(ids) + 1)
+        self.cells.fetch_blocks(dict.fromkeys([self.baseline.recipe_id, *ids], blocks))
+        self.write_table()
 
     def _run_wave(self, book: TrialBook, turns: Sequence[Turn], also: Mapping[str, int]) -> Ending:
         ending: Ending = "finished"
@@ -134,12 +175,15 @@ class Runner:
         return self.race.reached.get(recipe_id, 0)
 
     def leader(self) -> str:
-        """The best of the recipes (baseline included) that came farthest."""
+        """The best recipe, perhaps the baseline."""
+        return next(iter(self.leaders()), self.baseline.recipe_id)
+
+    def leaders(self) -> list[str]:
+        """The recipes (baseline included) that came farthest, best first."""
         depth = {i: self.reached(i) for i in self.recipes}
         deepest = max((d for i, d in depth.items() if i != self.baseline.recipe_id), default=0)
         ids = [i for i, d in depth.items() if d >= deepest]
-        order = ranked(ids, deepest, self.scores) if deepest else []
-        return order[0] if order else self.baseline.recipe_id
+        return ranked(ids, deepest, self.scores) if deepest else []
 
     def value(self, recipe_id: str, goal: Goal | None = None) -> float | None:
         """What a recipe is worth: the baseline's mean plus the paired difference to it.

@@ -1,34 +1,29 @@
 """Study: a paired, raced search over recipes that survives being killed."""
 
-import logging
-import resource
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from teststrip.errors import PluginError, StudyError, TeststripError
+from teststrip.errors import ConfigError, StudyError, TeststripError
 from teststrip.files import write_atomic
-from teststrip.plugins import GENERATORS, SCORERS, load
 from teststrip.protocols import Generator, Scorer, Tracker
 from teststrip.recipe import Recipe
 from teststrip.settings import Settings
 from teststrip.study.cells import Stopped
-from teststrip.study.config import Named, StudyConfig, check
+from teststrip.study.config import StudyConfig, check, is_name
 from teststrip.study.folder import StudyFolder, differences
+from teststrip.study.goals import find_goals
 from teststrip.study.interrupt import stop_switch
 from teststrip.study.ledger import Ledger
 from teststrip.study.load import read_study
+from teststrip.study.parts import Parts, load_generator, load_scorers, versions
 from teststrip.study.plan import Plan, make_plan
-from teststrip.study.result import Ending, StudyResult
+from teststrip.study.result import Confirmation, Ending, StudyResult
 from teststrip.study.runner import OnEvent, Runner
+from teststrip.study.summary import summarise
 from teststrip.study.tracking import finish, log_recipe
-
-log = logging.getLogger(__name__)
-PACKAGES = ("teststrip", "optuna", "numpy", "scipy", "torch", "diffusers", "transformers")
 
 
 class Study:
@@ -148,11 +143,42 @@ class Study:
         self.folder.read()
         return self.run(on_event)
 
+    def confirm(
+        self,
+        top: int = 3,
+        seeds: int | None = None,
+        on_event: OnEvent | None = None,
+    ) -> Confirmation:
+        """Run the best `top` recipes and the baseline on held-out prompts and fresh seeds.
+
+        The images that chose a winner flatter it; these do not. They are rows of the same table,
+        with `split` held_out. `seeds` for each prompt (the study's own number by default). May be
+        repeated: what is made is not made again. Raises StudyError if the study has not come to
+        an end, ConfigError if it holds no prompts out.
+        """
+        name = self.config.name
+        if not self.config.prompts.held_out:
+            raise ConfigError(f"study {name}: no prompts are held out; set prompts.held_out to .25")
+        with self.folder.locked():
+            if not self._is_over():
+                raise StudyError(f"study {name!r} has not ended: teststrip study resume {name}")
+            with (
+                self._parts() as parts,
+                self._runner(parts, on_event, again=f"confirm {name}", replay=True) as runner,
+            ):
+                runner.run()
+                confirmation = runner.confirm(top, seeds or self.config.seeds.per_prompt)
+            self.folder.write(confirmed=confirmation.as_dict())
+            return confirmation
+
     def _is_over(self) -> bool:
         if not self.folder.exists():
             return False
         record = self.folder.read()
         faults = differences(record["config"], self.config.resolved())
+        if faults and self.folder.is_empty():
+            self.folder.start_over()
+            return False
         if faults:
             raise StudyError(
                 f"study {self.config.name!r} was started with another config; go on with the old "
@@ -165,6 +191,19 @@ class Study:
         )
 
     def _run(self, on_event: OnEvent | None) -> StudyResult:
+        with self._parts() as parts:
+            find_goals(self.config, parts.scorers)  # before anything is written
+            self._write_start()
+            with self._runner(parts, on_event, again=f"resume {self.config.name}") as runner:
+                if self._tracker is not None:
+                    self._tracker.start_study(self.config.name, self.config.resolved())
+                ending = runner.run()
+                confirmed = self.folder.read().get("confirmed")
+                if confirmed:  # its rows belong to the table
+                    runner.confirm_again(confirmed["recipes"], confirmed["seeds"])
+            return self._finish(runner, ending)
+
+    def _write_start(self) -> None:
         own = self._generator is not None or self._scorers is not None
         started = {} if self.folder.exists() else {"created": datetime.now(UTC).isoformat()}
         self.folder.write(
@@ -174,71 +213,72 @@ class Study:
             why="",
             parts="python" if own else "named",
             source=str(self._source) if self._source else None,
-            versions=_versions(),
+            versions=versions(),
         )
         if self._source is not None and self._source.is_file() and not self.folder.yaml.exists():
             write_atomic(self.folder.yaml, self._source.read_bytes())
-        generator = self._generator or self._load(self.config.generator, GENERATORS, "generator")
-        scorers: Sequence[Scorer] = (
-            self._scorers
-            if self._scorers is not None
-            else [self._load(s, SCORERS, "scorer") for s in self.config.scorers]
-        )
-        ledger = Ledger(self.folder)
+
+    @contextmanager
+    def _parts(self) -> Iterator[Parts]:
+        """Generator, scorers and ledger; those that we opened are closed again."""
+        beside = self._source.parent if self._source else None
+        generator = self._generator or load_generator(self.config, beside)
         try:
-            return self._run_with(generator, scorers, ledger, on_event)
+            scorers = load_scorers(self.config, beside) if self._scorers is None else self._scorers
+            yield Parts(generator, scorers)
         finally:
-            ledger.close()
             if self._generator is None:
                 generator.close()
 
-    def _run_with(
-        self,
-        generator: Generator,
-        scorers: Sequence[Scorer],
-        ledger: Ledger,
-        on_event: OnEvent | None,
-    ) -> StudyResult:
+    @contextmanager
+    def _runner(
+        self, parts: Parts, on_event: OnEvent | None, *, again: str, replay: bool = False
+    ) -> Iterator[Runner]:
+        """A runner that stops at Ctrl-C; `again` is the verb that goes on afterwards.
+
+        A `replay` leaves the search as it ended: nothing failed is tried again, nothing recorded.
+        """
+
         def record(runner: Runner, recipe: Recipe, status: str) -> None:
-            if self._tracker is not None:
+            if self._tracker is not None and not replay:
                 log_recipe(self._tracker, runner, recipe, status)
 
-        with stop_switch() as switch:
+        wait = True
+        with stop_switch() as switch, closing(Ledger(self.folder)) as ledger:
             runner = Runner(
                 self.config,
                 folder=self.folder,
                 ledger=ledger,
-                generator=generator,
-                scorers=scorers,
+                generator=parts.generator,
+                scorers=parts.scorers,
                 record=record,
                 on_event=on_event,
                 should_stop=switch,
+                retry_failed=not replay,
             )
-            if self._tracker is not None:
-                self._tracker.start_study(self.config.name, self.config.resolved())
-            wait = True
             try:
-                ending = runner.run()
+                yield runner
             except Stopped:
                 runner.write_table()
-                self.folder.write(state="stopped", why=switch.asked)
+                if not replay:
+                    self.folder.write(state="stopped", why=switch.asked)
                 raise StudyError(
                     f"stopped by {switch.asked}: {runner.cells.done} images are kept; go on with: "
-                    f"teststrip study resume {self.config.name}"
+                    f"teststrip study {again}"
                 ) from None
             except KeyboardInterrupt:
                 wait = False  # the second Ctrl-C means now; the ledger loses nothing by it
                 raise
             except TeststripError as exc:
                 with suppress(TeststripError):  # a full disk, say, is the reason itself
-                    self.folder.write(state="stopped", why=str(exc))
+                    if not replay:
+                        self.folder.write(state="stopped", why=str(exc))
                 raise
             finally:
                 runner.cells.close(wait=wait)
-        return self._finish(runner, ending)
 
     def _finish(self, runner: Runner, ending: Ending) -> StudyResult:
-        result = _summary(runner, ending)
+        result = summarise(runner, ending)
         if self._tracker is not None:
             files = {"images.parquet": self.folder.table.read_bytes()}
             if self.folder.yaml.exists():
@@ -247,56 +287,6 @@ class Study:
         self.folder.write(state=ending, result=result.as_dict())
         runner.say_end()
         return result
-
-    def _load(self, named: Named, known: Mapping[str, tuple[str, str]], kind: str) -> Any:
-        """A generator or scorer by name; a user's module may lie beside the study file."""
-        with _importable(self._source.parent if self._source else None):
-            make = load(named.name, known, kind)
-        try:
-            return make(**named.options)
-        except TypeError as exc:
-            raise PluginError(f"{kind} {named.name!r} with {named.options}: {exc}") from exc
-
-
-def _summary(runner: Runner, ending: Ending) -> StudyResult:
-    best = runner.recipes[runner.leader()]
-    cells = list(runner.cells.registered.values())
-    made = [c for c in cells if runner.ledger.is_made(c.key)]
-    seconds = [(runner.ledger.entry(c.key).made or {}).get("seconds") for c in made]
-    return StudyResult(
-        name=runner.config.name,
-        folder=runner.folder.path,
-        table=runner.folder.table,
-        ending=ending,
-        objective=runner.primary.column,
-        higher_is_better=runner.primary.highest_is_best,
-        best=best,
-        best_value=runner.value(best.recipe_id),
-        baseline=runner.baseline,
-        baseline_value=runner.value(runner.baseline.recipe_id),
-        recipes=len(runner.recipes),
-        images=len(made),
-        images_now=runner.cells.made_now,
-        images_failed=runner.cells.done - len(made),
-        images_full_grid=len(runner.recipes) * runner.config.top,
-        seconds=sum(s for s in seconds if s is not None),
-        peak_rss_mb=_peak_rss_mb(),
-    )
-
-
-def _peak_rss_mb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": sys.version.split()[0]}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _studies(home: Path | str | None) -> Path:
@@ -309,20 +299,6 @@ def record_of(name: str, home: Path | str | None = None) -> dict[str, Any]:
 
 
 def _safe(name: str) -> str:
-    from teststrip.study.config import is_name
-
     if not is_name(name):
         raise StudyError(f"{name!r} is no name of a study; see `teststrip study list`")
     return name
-
-
-@contextmanager
-def _importable(folder: Path | None) -> Iterator[None]:
-    if folder is None or str(folder) in sys.path:
-        yield
-        return
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
