@@ -12,7 +12,7 @@ NULL = {"recipe": 0.0, "prompt": 1.0, "seed": 0.6, "interaction": 0.25, "residua
 
 
 def null_alarms(worlds, facts, count, recipes=12, seed=0, baseline="r000"):
-    """Shares of null worlds with any recipe "better", and with the baseline left out of the best set.
+    """Shares of null worlds: any recipe is "better"; the baseline is left out of the best set.
 
     The baseline runs on all blocks, so it is a finalist that no race has picked.
     """
@@ -194,7 +194,7 @@ def test_when_every_image_failed_the_reasons_are_said(study, facts):
 
 
 def test_a_baseline_that_is_not_there_is_named(study, facts):
-    with pytest.raises(ConfigError, match="'nope': not in the table"):
+    with pytest.raises(ConfigError, match="baseline 'nope' is not in the table"):
         rank(study()[0], facts(baseline="nope"))
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from teststrip.evidence.facts import StudyFacts
 from teststrip.evidence.interval import Interval
-from teststrip.evidence.numbers import Numbers, count, show
+from teststrip.evidence.numbers import Numbers, count, percent, show
 from teststrip.evidence.ranking import Ranked, Ranking
 
 MOST_SETTINGS = 5
@@ -113,15 +113,25 @@ def _without_baseline(ranking: Ranking, facts: StudyFacts, best: Ranked, write: 
 
 def _set_sentence(ranking: Ranking) -> str:
     others = [i for i in ranking.best_set if i != ranking.best]
-    if ranking.finalists < 2:
+    finalists = ranking.finalists - 1
+    if not finalists:
         return "It alone ran the whole race."
     if not others:
-        return f"The {ranking.finalists - 1} other finalists are worse."
-    with_baseline = " (the baseline among them)" if ranking.baseline in others else ""
-    return (
-        f"{_capital(count(len(others), 'other finalist'))} of {ranking.finalists - 1} cannot be "
-        f"told from it{with_baseline}."
-    )
+        return (
+            "The other finalist is worse."
+            if finalists == 1
+            else (f"The {finalists} other finalists are worse.")
+        )
+    baseline = ", the baseline included" if ranking.baseline in others else ""
+    if len(others) == finalists:
+        which = (
+            "The other finalist cannot"
+            if finalists == 1
+            else (f"None of the {finalists} other finalists can")
+        )
+    else:
+        which = f"{len(others)} of the {finalists} other finalists cannot"
+    return f"{which} be told from it{baseline}."
 
 
 def _lead(gain: Interval, facts: StudyFacts, write: Numbers) -> str:
@@ -129,13 +139,13 @@ def _lead(gain: Interval, facts: StudyFacts, write: Numbers) -> str:
     lead = f"{write.plain(abs(gain.mean))} {where} the baseline"
     if gain.low is None:
         return f"{lead}, from a single image"
-    return f"{lead} ({facts.confidence:.0%} interval {write.span(gain, signed=True)})"
+    return f"{lead} ({percent(facts.confidence)} interval {write.span(gain, signed=True)})"
 
 
 def _with_interval(value: Interval, facts: StudyFacts, write: Numbers) -> str:
     if value.low is None:
         return write.plain(value.mean)
-    return f"{write.plain(value.mean)} ({facts.confidence:.0%} interval {write.span(value)})"
+    return f"{write.plain(value.mean)} ({percent(facts.confidence)} interval {write.span(value)})"
 
 
 def _behind(row: Ranked) -> str:

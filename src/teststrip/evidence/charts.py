@@ -90,17 +90,15 @@ def interval_bar(row: Ranked, scale: Scale) -> Mark | None:
 
 
 def gain_scale(ranking: Ranking, start: float, end: float) -> Scale:
-    """The common scale of the table's bars: all means, and the intervals of those that went far.
+    """The common scale of the table's bars: the intervals of those that went far.
 
     A recipe that was stopped after 4 images may have an interval ten times as wide; held at the
     edge it says that, and the rest stays readable.
     """
     values = [0.0]
     for row in ranking.rows:
-        if row.gain.units:
-            values.append(row.gain.mean)
-            if row.level == 0:
-                values += _bounds(row.gain)
+        if row.gain.units and row.level <= 1:
+            values += _bounds(row.gain)
     return Scale(*_padded(min(values), max(values), 0.06), start, end)
 
 
@@ -119,7 +117,7 @@ def _effect_chart(effect: Effect, low: float, high: float, write: Numbers) -> Ch
     bottom = 58 if turned else 30
     height = 190 + bottom
     y = Scale(low, high, height - bottom, 14)
-    x = _x_places(effect, 62, width - 22)
+    x = _x_places(effect, 74, width - 22)
     marks = tuple(
         Mark(
             x=x[k],

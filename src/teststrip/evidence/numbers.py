@@ -68,6 +68,14 @@ def percent(share: float | None) -> str:
     return f"{whole} %".replace("-", MINUS)
 
 
+def times(share: float, tries: int) -> str:
+    """`3 of 4 times`; in per cent where ties made it no whole number."""
+    hits = share * tries
+    if abs(hits - round(hits)) < 1e-9:
+        return f"{round(hits)} of {tries} times" if tries > 1 else ("yes" if hits else "no")
+    return f"{percent(share)} of the time"
+
+
 def duration(seconds: float | None) -> str:
     """`1 h 05 min`, `2 min 31 s`, `4.2 s`."""
     if seconds is None or not math.isfinite(seconds):

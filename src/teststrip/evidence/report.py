@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FIRST_ROWS = 12
 MOST_ROWS = 400
-BAR_WIDTH = 210
+BAR_WIDTH = 160
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,7 @@ def _environment() -> "jinja2.Environment":
     environment.filters |= {
         "percent": numbers.percent,
         "duration": numbers.duration,
+        "times": numbers.times,
         "show": numbers.show,
         "count": numbers.count,
     }
@@ -139,7 +140,6 @@ def _style() -> str:
 def _lines(ranking: Ranking, scale: charts.Scale) -> list[Line]:
     roles = {
         "best": ranking.best,
-        "baseline": ranking.baseline,
         "median": ranking.median,
         "worst": ranking.worst,
     }
@@ -173,7 +173,7 @@ def _figures(
     figures.append((f"{len(ranking.rows):,}", "recipes", f"{ranking.finalists} ran to the end"))
     figures.append((f"{ranking.prompts:,}", "prompts", "the same seeds for every recipe"))
     if facts.seconds is not None:
-        figures.append((numbers.duration(facts.seconds), "in all", ""))
+        figures.append((numbers.duration(facts.seconds), "making images", ""))
     if facts.peak_rss_mb is not None:
         figures.append((f"{facts.peak_rss_mb / 1024:.1f} GB", "peak memory", ""))
     return figures

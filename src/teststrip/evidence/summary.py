@@ -68,6 +68,33 @@ def summarise(
     )
 
 
+def recipe_metrics(ranking: Ranking, facts: StudyFacts) -> dict[str, dict[str, float]]:
+    """`recipe_id` -> numbers for a tracker: mean and gain with their bounds, p, place.
+
+    Keys: `<objective>.mean`, `.mean.low`, `.mean.high`, `.gain`, `.gain.low`, `.gain.high`
+    (against the ranking's reference), `.p_holm`, `place`, `images`, `prompts`, `in_best_set`.
+    What is not known is left out.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for place, row in enumerate(ranking.rows, 1):
+        numbers: dict[str, float | None] = {
+            "place": place,
+            "images": row.images,
+            "prompts": row.prompts,
+            "in_best_set": float(row.in_best_set),
+            f"{facts.objective}.p_holm": row.p_holm,
+        }
+        for name, value in (("mean", row.mean), ("gain", row.gain)):
+            at = f"{facts.objective}.{name}"
+            numbers |= {at: value.mean, f"{at}.low": value.low, f"{at}.high": value.high}
+        found[row.recipe_id] = {
+            name: float(number)
+            for name, number in numbers.items()
+            if number is not None and math.isfinite(number)
+        }
+    return found
+
+
 def images_made(table: "pd.DataFrame") -> int:
     """Images that exist."""
     return int((table["status"] == "ok").sum())

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from teststrip.errors import ConfigError
 from teststrip.recipe import short_hash
 
@@ -73,10 +75,9 @@ def checked(
     for name, value in NEUTRAL.items():
         out[name] = out[name].fillna(value) if name in out else value
     if "recipe_id" not in out:
-        settings = out[fields].astype(object).map(plain)
         out["recipe_id"] = [
-            short_hash(dict(zip(fields, row, strict=True)))
-            for row in settings.itertuples(index=False, name=None)
+            short_hash({name: plain(value) for name, value in zip(fields, row, strict=True)})
+            for row in out[fields].itertuples(index=False, name=None)
         ]
     out["recipe_id"] = out["recipe_id"].astype(str)
     out["prompt_id"] = out["prompt_id"].astype(str)
@@ -125,7 +126,7 @@ def varied_fields(frame: "pd.DataFrame") -> tuple[str, ...]:
         str(name).removeprefix(RECIPE)
         for name in frame
         if str(name).startswith(RECIPE)
-        and frame[name].astype(object).map(plain).map(repr).nunique() > 1
+        and len({repr(plain(value)) for value in frame[name].tolist()}) > 1
     )
 
 
@@ -138,6 +139,8 @@ def plain(value: Any) -> Any:
     """A cell as JSON knows it: numpy scalars to Python's, NaN to None, 7.0 to 7."""
     import pandas as pd
 
+    if isinstance(value, np.ndarray):
+        return value.tolist()
     if isinstance(value, list | tuple | dict):
         return value
     if pd.isna(value):
