@@ -8,6 +8,7 @@ import yaml
 from teststrip.errors import ConfigError
 from teststrip.study.config import StudyConfig, check
 from teststrip.study.load import read_study
+from teststrip.study.plan import make_plan
 
 
 def faults(data, what="study"):
@@ -147,4 +148,7 @@ def test_the_resolved_config_reads_back_as_itself(config):
 
 @pytest.mark.parametrize("path", sorted(Path("conf").glob("*.yaml")), ids=lambda p: p.name)
 def test_every_example_is_a_study(path):
-    assert read_study(path).space
+    plan = make_plan(read_study(path))
+
+    assert plan.recipes >= 8
+    assert plan.images_expected <= plan.images_full_grid
