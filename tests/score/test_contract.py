@@ -46,12 +46,12 @@ def generations(make: Make) -> list[Generation]:
 class TestEveryScorer(ScorerConformance):
     """The shared laws."""
 
-    @pytest.fixture(name="scorer")
-    def _each_scorer(self, name: str, clip_folder: Path, tmp_path: Path) -> Any:
+    @pytest.fixture
+    def scorer(self, name: str, clip_folder: Path, tmp_path: Path) -> Any:
         return open_scorer(name, clip_folder, tmp_path)
 
-    @pytest.fixture(name="generations")
-    def _three_pictures(self, make: Make) -> list[Generation]:
+    @pytest.fixture
+    def generations(self, make: Make) -> list[Generation]:
         return [make(seed=seed) for seed in range(3)]
 
 
