@@ -6,7 +6,6 @@ allows its own style sheet (by hash) and pictures inside the page, nothing more.
 
 import base64
 import hashlib
-import io
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -23,6 +22,7 @@ from teststrip.evidence.ranking import Ranked, Ranking, rank
 from teststrip.evidence.reproduce import reproduction
 from teststrip.evidence.summary import full_grid, images_made
 from teststrip.evidence.thumbnails import data_uri
+from teststrip.png import read as read_png_facts
 
 if TYPE_CHECKING:
     import jinja2
@@ -105,7 +105,7 @@ def render(
                 (sentence_name(row), row.gain.mean, row.seconds)
                 for row in map(ranking.row, front(ranking.rows))
             ],
-            again=reproduction(table, ranking.best, _size(rows)),
+            again=reproduction(table, ranking.best, *_size_and_dtype(rows)),
             write=write,
         )
     )
@@ -231,15 +231,16 @@ def _pictures(
     return pictures
 
 
-def _size(rows: tuple[sheet.Row, ...]) -> tuple[int, int]:
-    """Width and height in px of the best recipe's first picture; 0 x 0 where there is none."""
-    from PIL import Image
-
+def _size_and_dtype(rows: tuple[sheet.Row, ...]) -> tuple[tuple[int, int], str | None]:
+    """What the best recipe's first picture says of itself; (0, 0) and None where nothing."""
     png = next((cell.png for cell in rows[0].cells if cell.png), None)
-    if png is None:
-        return 0, 0
-    with Image.open(io.BytesIO(png), formats=["PNG"]) as picture:
-        return picture.size
+    try:
+        made = read_png_facts(png) if png else None
+    except ConfigError:
+        made = None
+    if made is None:
+        return (0, 0), None
+    return (made.width, made.height), str(made.facts.get("dtype") or "") or None
 
 
 def file_reader(folder: Any) -> sheet.ReadPng:

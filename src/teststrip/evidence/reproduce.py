@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from teststrip import a1111
@@ -25,11 +26,12 @@ class Reproduction:
 
 
 def reproduction(
-    table: "pd.DataFrame", recipe_id: str, size: tuple[int, int]
+    table: "pd.DataFrame", recipe_id: str, size: tuple[int, int], dtype: str | None = None
 ) -> Reproduction | None:
     """For the first block of a recipe; None where the table does not hold whole recipes.
 
-    `size`: width and height of its pictures in px, for A1111's text.
+    `size`: width and height of its pictures in px, for A1111's text. `dtype`: what the pictures
+    were made in, where the recipe leaves it to the machine.
     """
     row = table[table["recipe_id"] == recipe_id].sort_values("block", kind="stable").iloc[0]
     recipe = recipe_of(row)
@@ -45,7 +47,7 @@ def reproduction(
             recipe.model_dump(mode="json", exclude_defaults=True), indent=2, ensure_ascii=False
         ),
         a1111=a1111.to_text(request, *size),
-        diffusers=snippet(request),
+        diffusers=snippet(request, dtype),
     )
 
 
@@ -67,8 +69,13 @@ def recipe_of(row: Any) -> Recipe | None:
         return None
 
 
-def snippet(request: Request) -> str:
-    """Plain diffusers code that makes this image."""
+def _is_shipped(model: str) -> bool:
+    """A model that comes with the package is named, not addressed."""
+    return model.isidentifier() and (resources.files("teststrip") / "models" / model).is_dir()
+
+
+def snippet(request: Request, dtype: str | None = None) -> str:
+    """Plain diffusers code that makes this image; `dtype` where the recipe names none."""
     recipe = request.recipe
     base, suffix = split_name(recipe.scheduler)
     known = NOISE_NAMES[base]
@@ -96,17 +103,21 @@ def snippet(request: Request) -> str:
         call["clip_skip"] = recipe.clip_skip
     if recipe.eta:
         call["eta"] = recipe.eta
-    dtype = {"bf16": "torch.bfloat16", "fp16": "torch.float16"}.get(recipe.dtype or "")
-    open_with = [repr(recipe.model)]
+    dtypes = {"bf16": "bfloat16", "fp16": "float16"}
+    shipped = _is_shipped(recipe.model)
+    open_with = ["model" if shipped else repr(recipe.model)]
     open_with += [f"revision={recipe.revision!r}"] if recipe.revision else []
-    open_with += [f"torch_dtype={dtype}"] if dtype else []
-    lines = [
+    open_with += [f"torch_dtype=torch.{dtypes.get(recipe.dtype or dtype or '', 'float32')}"]
+    lines = ["from importlib.resources import files\n"] if shipped else []
+    lines += [
         "import torch",
         "from diffusers import DiffusionPipeline",
         f"from diffusers.schedulers import {known.class_name}",
         "",
-        f"pipe = DiffusionPipeline.from_pretrained({', '.join(open_with)})",
     ]
+    if shipped:
+        lines.append(f"model = str(files('teststrip') / 'models' / {recipe.model!r})")
+    lines.append(f"pipe = DiffusionPipeline.from_pretrained({', '.join(open_with)})")
     for k, lora in enumerate(recipe.loras):
         lines.append(f"pipe.load_lora_weights({lora.path!r}, adapter_name='lora{k}')")
     if recipe.loras:
@@ -115,6 +126,8 @@ def snippet(request: Request) -> str:
             [lora.scale for lora in recipe.loras],
         )
         lines.append(f"pipe.set_adapters({names!r}, {scales!r})")
+    if recipe.clip_skip:  # its pipelines ask for CLIPTextModel.text_model
+        lines.append("# clip_skip: diffusers 0.42 can do it with transformers below 5 only")
     inside = "".join(f",\n    {name}={value!r}" for name, value in options.items())
     lines += [
         f"pipe.scheduler = {known.class_name}.from_config(",
