@@ -100,7 +100,7 @@ def test_a_killed_study_ends_as_one_that_ran_straight_through(case, tmp_path):
     log.unlink()
 
     home, rng, kept = tmp_path / "home", random.Random(case), []
-    for _ in range(5):
+    for _ in range(3 if case in QUICK else 6):
         process = start(path, home)
         wanted = len(lines(log)) + rng.randint(0, in_one_go // 4)
         while process.poll() is None and len(lines(log)) <= wanted:

@@ -514,3 +514,26 @@ def test_the_bar_counts_up_and_saves_what_the_race_stopped(make):
     assert events[-1].images_saved == result.images_saved
     assert events[0].images_saved == 0
     assert {e.kind for e in events} == {"image", "rung", "trial", "end"}
+
+
+def test_scores_that_failed_are_tried_again_by_the_next_process_without_new_images(make):
+    with pytest.raises(StudyError, match="the baseline has no score on 8 of its 8 blocks"):
+        make(scorers=[Flaky("0123456789abcdef")])[0].run()
+    study, generator = make()
+
+    result = study.run()
+
+    assert not {r.recipe for r in generator.calls if r.block.seed == 0} & {result.baseline}
+    table = pd.read_parquet(result.table)
+    assert table[COLUMN].notna().all()
+    assert (table.reason == "").all()
+    assert result.images_now == result.images - 20, "the first rung and the baseline were there"
+
+
+def test_a_damaged_study_does_not_hide_the_others(make, tmp_path):
+    make()[0].run()
+    broken = tmp_path / "studies/broken"
+    broken.mkdir()
+    (broken / "study.json").write_text("{")
+
+    assert [s["state"] for s in Study.list(tmp_path)] == ["damaged", "finished"]

@@ -149,8 +149,9 @@ def list_(as_json: Json = False) -> None:
 
     found = Study.list()
     lines = [
-        f"{s['name']:24} {s['state']:9} {s['design']:9} {_or_dash(s['images']):>6} images  "
-        f"best {_or_dash(s['best_id'])} {_number(s['best_value'])}"
+        f"{s['name']:24} {s['state']:9} {_or_dash(s.get('design')):9} "
+        f"{_or_dash(s.get('images')):>6} images  "
+        f"best {_or_dash(s.get('best_id'))} {_number(s.get('best_value'))}"
         for s in found
     ]
     _print(found, as_json, "\n".join(lines) or "no studies yet: teststrip study run FILE")

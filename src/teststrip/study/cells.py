@@ -219,8 +219,11 @@ class Cells:
             raise OutOfBudget
 
     def _is_judged(self, key: str) -> bool:
+        """Are its scores there? A score that failed is tried again as a failed cell is."""
         scores = self._ledger.entry(key).scores
-        return scores is not None and set(self._lane.columns) <= set(scores)
+        if scores is None or not set(self._lane.columns) <= set(scores):
+            return False
+        return not self._retry_failed or None not in scores.values()
 
     def _seconds(self, key: str) -> float | None:
         made = self._ledger.entry(key).made

@@ -20,14 +20,19 @@ def read_study(path: Path, changes: Sequence[str] = ()) -> StudyConfig:
     if not isinstance(data, Mapping):
         raise ConfigError(f"{path}: must hold `key: value` lines, got {type(data).__name__}")
     data = with_changes({"name": path.stem} | dict(data), changes)
-    faults = []
+    return resolve(data, path.parent, str(path))
+
+
+def resolve(data: Mapping[str, Any], folder: Path, what: str) -> StudyConfig:
+    """Validate a study's keys, with a prompts file looked for in `folder`. Raises ConfigError."""
+    keys, faults = dict(data), []
     try:
-        data["prompts"] = _with_file(data.get("prompts"), path.parent)
+        keys["prompts"] = _with_file(keys.get("prompts"), folder)
     except ConfigError as exc:
         faults.append(f"prompts: {exc}")
-    if data.get("prompts") is None:
-        del data["prompts"]
-    return check(data, str(path), faults)
+    if keys.get("prompts") is None:
+        del keys["prompts"]
+    return check(keys, what, faults)
 
 
 def _with_file(prompts: Any, folder: Path) -> Any:

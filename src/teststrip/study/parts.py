@@ -11,6 +11,7 @@ from typing import Any
 from teststrip.errors import PluginError
 from teststrip.plugins import GENERATORS, SCORERS, load
 from teststrip.protocols import Generator, Scorer
+from teststrip.settings import Settings
 from teststrip.study.config import Named, StudyConfig
 
 PACKAGES = ("teststrip", "optuna", "numpy", "scipy", "torch", "diffusers", "transformers")
@@ -25,8 +26,17 @@ class Parts:
 
 
 def load_generator(config: StudyConfig, beside: Path | None) -> Generator:
-    """The generator that a config names. Raises PluginError, MissingExtra."""
-    generator: Generator = _load(config.generator, GENERATORS, "generator", beside)
+    """The generator that a config names. Raises PluginError, MissingExtra.
+
+    The one on this machine runs where TESTSTRIP_DEVICE and TESTSTRIP_MAX_ROWS say, unless the
+    study's own options do.
+    """
+    named = config.generator
+    if named.name == "local":
+        here = Settings()
+        options = {"device": here.device, "max_rows": here.max_rows} | named.options
+        named = Named(name=named.name, options=options)
+    generator: Generator = _load(named, GENERATORS, "generator", beside)
     return generator
 
 

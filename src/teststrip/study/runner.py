@@ -158,7 +158,6 @@ class Runner:
                 self.scores.fetch(also)
         except OutOfBudget:
             ending = "budget"
-        self._check_baseline()
         if also:
             self._record(self.baseline, "baseline")
         for turn in turns:
@@ -301,6 +300,7 @@ class Runner:
         self._running = set(needs)
 
     def _after_fetch(self, needs: Mapping[str, int]) -> None:
+        self._check_baseline()
         depth = min(needs.values())
         order = ranked(list(needs), depth, self.scores)
         if order:

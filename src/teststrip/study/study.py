@@ -17,7 +17,7 @@ from teststrip.study.folder import StudyFolder, differences
 from teststrip.study.goals import find_goals
 from teststrip.study.interrupt import stop_switch
 from teststrip.study.ledger import Ledger
-from teststrip.study.load import read_study
+from teststrip.study.load import read_study, resolve
 from teststrip.study.parts import Parts, load_generator, load_scorers, versions
 from teststrip.study.plan import Plan, make_plan
 from teststrip.study.result import Confirmation, Ending, StudyResult
@@ -48,7 +48,9 @@ class Study:
         tracker: Tracker | None = None,
         source: Path | None = None,
     ) -> None:
-        self.config = config if isinstance(config, StudyConfig) else check(config, "study")
+        self.config = (
+            config if isinstance(config, StudyConfig) else resolve(config, Path(), "study")
+        )
         self.folder = StudyFolder(_studies(home) / self.config.name)
         self._generator = generator
         self._scorers = scorers
@@ -94,9 +96,13 @@ class Study:
     @staticmethod
     def list(home: Path | str | None = None) -> "list[dict[str, Any]]":
         """Every study under `home`: name, state, created, images, best."""
-        found = []
+        found: Any = []
         for path in sorted(_studies(home).glob("*/study.json")):
-            record = StudyFolder(path.parent).read()
+            try:
+                record = StudyFolder(path.parent).read()
+            except StudyError as exc:
+                found.append({"name": path.parent.name, "state": "damaged", "why": str(exc)})
+                continue
             result = record.get("result") or {}
             found.append(
                 {
