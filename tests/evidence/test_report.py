@@ -222,7 +222,7 @@ def test_a_sheet_of_nothing_is_refused():
 
 
 def test_wide_and_broken_pictures():
-    row = sheet.Row("Best", ("a",), "n", (sheet.Cell(b"no png", 0.1),))
+    row = sheet.Row("Best", ("a",), ("n",), (sheet.Cell(b"no png", 0.1),))
 
     with pytest.raises(ConfigError, match="not a PNG"):
         sheet.contact_sheet(

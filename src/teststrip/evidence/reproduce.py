@@ -77,32 +77,8 @@ def _is_shipped(model: str) -> bool:
 def snippet(request: Request, dtype: str | None = None) -> str:
     """Plain diffusers code that makes this image; `dtype` where the recipe names none."""
     recipe = request.recipe
-    base, suffix = split_name(recipe.scheduler)
-    known = NOISE_NAMES[base]
-    options: dict[str, Any] = dict(known.options)
-    if known.sigmas:
-        options |= {f"use_{name}_sigmas": name == suffix for name in SIGMA_SUFFIXES}
-    if recipe.spacing:
-        options["timestep_spacing"] = recipe.spacing
-    if recipe.zero_snr:
-        options["rescale_betas_zero_snr"] = True
-    if base == "dpmpp_sde":
-        options["noise_sampler_seed"] = request.block.seed
-    call: dict[str, Any] = {
-        "prompt": request.text,
-        "num_inference_steps": recipe.steps,
-        "guidance_scale": recipe.guidance,
-    }
-    if recipe.guided and recipe.negative_prompt:
-        call["negative_prompt"] = recipe.negative_prompt
-    if recipe.rescale:
-        call["guidance_rescale"] = recipe.rescale
-    if recipe.width and recipe.height:
-        call |= {"width": recipe.width, "height": recipe.height}
-    if recipe.clip_skip:
-        call["clip_skip"] = recipe.clip_skip
-    if recipe.eta:
-        call["eta"] = recipe.eta
+    known = NOISE_NAMES[split_name(recipe.scheduler)[0]]
+    options, call = _noise_options(request), _call(request)
     dtypes = {"bf16": "bfloat16", "fp16": "float16"}
     shipped = _is_shipped(recipe.model)
     open_with = ["model" if shipped else repr(recipe.model)]
@@ -139,3 +115,39 @@ def snippet(request: Request, dtype: str | None = None) -> str:
         ").images[0]",
     ]
     return "\n".join(lines)
+
+
+def _noise_options(request: Request) -> dict[str, Any]:
+    """What `from_config` of the noise scheduler gets."""
+    recipe = request.recipe
+    base, suffix = split_name(recipe.scheduler)
+    known = NOISE_NAMES[base]
+    options: dict[str, Any] = dict(known.options)
+    if known.sigmas:
+        options |= {f"use_{name}_sigmas": name == suffix for name in SIGMA_SUFFIXES}
+    if recipe.spacing:
+        options["timestep_spacing"] = recipe.spacing
+    if recipe.zero_snr:
+        options["rescale_betas_zero_snr"] = True
+    if base == "dpmpp_sde":
+        options["noise_sampler_seed"] = request.block.seed
+    return options
+
+
+def _call(request: Request) -> dict[str, Any]:
+    """What the pipeline gets, less the generator; what does nothing is left out."""
+    recipe = request.recipe
+    call: dict[str, Any] = {
+        "prompt": request.text,
+        "num_inference_steps": recipe.steps,
+        "guidance_scale": recipe.guidance,
+    }
+    more = {
+        "negative_prompt": recipe.negative_prompt if recipe.guided else "",
+        "guidance_rescale": recipe.rescale,
+        "width": recipe.width,
+        "height": recipe.height,
+        "clip_skip": recipe.clip_skip,
+        "eta": recipe.eta,
+    }
+    return call | {name: value for name, value in more.items() if value}

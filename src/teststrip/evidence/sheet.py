@@ -40,7 +40,7 @@ class Row:
 
     role: str
     settings: tuple[str, ...]
-    note: str
+    notes: tuple[str, ...]
     cells: tuple[Cell, ...]
 
 
@@ -80,7 +80,7 @@ def plan(
         Row(
             role=role,
             settings=_settings(ranking.row(recipe_id)),
-            note=_note(ranking.row(recipe_id), ranking),
+            notes=_notes(ranking.row(recipe_id), ranking),
             cells=tuple(_cell(found[(recipe_id, *block)], facts, read_png) for block in shown),
         )
         for role, recipe_id in roles
@@ -157,8 +157,8 @@ def _label(draw: ImageDraw.ImageDraw, row: Row, y: int, accent: bool) -> None:
         draw.text((MARGIN, at), fit(setting, 17, room), INK, font(setting, 17))
         at += 23
     at += 6
-    for line in wrap(row.note, 15, room, lines=3):
-        draw.text((MARGIN, at), letters(line), SOFT, font(line, 15))
+    for note in row.notes:
+        draw.text((MARGIN, at), fit(note, 15, room), SOFT, font(note, 15))
         at += 20
 
 
@@ -214,14 +214,14 @@ def _settings(row: Ranked) -> tuple[str, ...]:
     return parts or (f"recipe {row.recipe_id}",)
 
 
-def _note(row: Ranked, ranking: Ranking) -> str:
+def _notes(row: Ranked, ranking: Ranking) -> tuple[str, ...]:
     write, gain = ranking.numbers, row.gain
     images = count(row.images, "image")
     if row.recipe_id == ranking.reference or not gain.units:
-        return f"mean {write.plain(row.mean.mean)} {write.half(row.mean)}, {images}"
+        return (f"mean {write.plain(row.mean.mean)} {write.half(row.mean)}".rstrip(), images)
     against = "baseline" if ranking.baseline else "leader"
-    span = f" ({write.span(gain, signed=True)})" if gain.known else ""
-    return f"{write.signed(gain.mean)} to {against}{span}, {images}"
+    span = (f"{write.span(gain, signed=True)}",) if gain.known else ()
+    return (f"{write.signed(gain.mean)} to {against}", *span, images)
 
 
 def _cell(row: dict[str, object], facts: StudyFacts, read_png: ReadPng) -> Cell:
