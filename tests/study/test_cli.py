@@ -50,7 +50,7 @@ def test_a_study_is_run_listed_shown_and_left_alone_when_it_is_finished(file, ca
 
     code, out, _ = run(capsys, "run", file, "--no-track")
     assert code == 0
-    assert "was finished before; nothing to do" in out
+    assert "(nothing was left to do)" in out
     assert json.loads(run(capsys, "list", "--json")[1])[0]["state"] == "finished"
     assert json.loads(run(capsys, "show", "small", "--json")[1])["result"]["images"] == 38
     assert "small" in run(capsys, "list")[1]

@@ -216,9 +216,7 @@ def test_a_scorer_that_breaks_its_contract_stops_the_study(make):
         make(scorers=[Short()])[0].run()
 
 
-def test_failed_images_are_rows_with_a_reason_and_are_tried_again_by_the_next_process(
-    make, counting
-):
+def test_failed_images_are_rows_with_a_reason_and_are_tried_again_when_asked(make, counting):
     class Failing(counting):
         def generate(self, requests, on_progress=None):
             for request in requests:
@@ -239,12 +237,15 @@ def test_failed_images_are_rows_with_a_reason_and_are_tried_again_by_the_next_pr
     assert failed[COLUMN].isna().all()
     assert (failed["recipe.steps"] == 30).all()
 
-    StudyFolder(result.folder).write(state="running")
     well = Failing()
     well.healed = True
-    again = make(generator=well)[0].run()
+    study, _ = make(generator=well)
+    assert study.run().images_failed == len(failed), "a finished study is left as it is"
+    assert "--retry-failed" in str(result)
+    study.retry_failed = True
+    again = study.run()
 
-    assert again.images_failed == 0
+    assert again.images_failed == again.rows_failed == 0
     assert len(well.calls) >= len(failed)
 
 

@@ -9,7 +9,7 @@ import typer
 from teststrip.wire import REPORT, Bench, settings
 
 if TYPE_CHECKING:
-    from teststrip.study import Confirmation, Plan, Study, StudyResult
+    from teststrip.study import Study
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Find recipes that are really better."
@@ -50,7 +50,7 @@ def plan(
     from teststrip.study import Study
 
     the_plan = Study.from_yaml(file, changes or ()).plan(seconds_per_image)
-    _print(the_plan.as_dict(), as_json, _plan_text(the_plan))
+    _print(the_plan.as_dict(), as_json, str(the_plan))
 
 
 @app.command()
@@ -81,6 +81,9 @@ def resume(  # noqa: PLR0917 - typer calls it by name
     changes: Changes = None,
     out: Out = None,
     track: Track = True,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Also where the study had come to its end.")
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -89,10 +92,13 @@ def resume(  # noqa: PLR0917 - typer calls it by name
     \b
     Examples:
       teststrip study resume first
+      teststrip study resume first --retry-failed
       teststrip study resume first --set budget.images=800
     """
     bench = Bench(settings().home, track)
-    _run(bench, bench.study_named(name, changes or ()), out, quiet=quiet, as_json=as_json)
+    study = bench.study_named(name, changes or ())
+    study.retry_failed = retry_failed
+    _run(bench, study, out, quiet=quiet, as_json=as_json)
 
 
 @app.command()
@@ -119,7 +125,7 @@ def confirm(
     study = Bench(settings().home, track=False).study_named(name)
     with progress_bar(name, quiet=quiet) as on_event:
         found = study.confirm(top, seeds, on_event)
-    _print(found.as_dict(), as_json, _confirmation_text(found))
+    _print(found.as_dict(), as_json, str(found))
 
 
 @app.command()
@@ -184,60 +190,9 @@ def _run(bench: Bench, study: "Study", out: Path | None, *, quiet: bool, as_json
     with progress_bar(study.config.name, quiet=quiet) as on_event:
         result = bench.run(study, on_event, out)
     page = (out or bench.report_folder(result.name)) / REPORT
-    text = _result_text(study, result, was_over=over) + f"\n  report             {page}"
+    note = " (nothing was left to do)" if over and not result.images_now else ""
+    text = f"{result}{note}\n  report             {page}"
     _print(result.as_dict() | {"report": str(page)}, as_json, text)
-
-
-def _plan_text(plan: "Plan") -> str:
-    lines = [
-        f"{plan.name}: {plan.recipes} recipes ({plan.design}) and the baseline, "
-        f"{plan.blocks} blocks, race: {plan.race}",
-        f"  prompts            {plan.prompts_search} searched, {plan.prompts_held_out} held out",
-        f"  images expected    {plan.images_expected}, at most {plan.images_at_most}",
-        f"  full paired grid   {plan.images_full_grid}",
-    ]
-    if plan.refused:
-        lines.append(f"  refused            {plan.refused} combinations (constraints, not valid)")
-    if plan.seconds_expected is not None:
-        lines.append(f"  time               about {plan.seconds_expected / 60:.1f} minutes")
-    return "\n".join([*lines, *(f"  note: {note}" for note in plan.notes)])
-
-
-def _result_text(study: "Study", result: "StudyResult", *, was_over: bool) -> str:
-    space = study.config.space
-    fields = {k: v for k, v in result.best.model_dump(mode="json").items() if k in space}
-    lines = [
-        f"{result.name}: {'was finished before; nothing to do' if was_over else result.ending}",
-        f"  leads              {result.best.recipe_id} "
-        + " ".join(f"{k}={v}" for k, v in fields.items()),
-        f"  {result.objective:18} {_number(result.best_value)} "
-        f"(baseline {_number(result.baseline_value)})",
-        f"  images             {result.images}, {result.images_now} of them now, "
-        f"{result.images_saved} saved of a full grid's {result.images_full_grid}",
-    ]
-    if result.images_failed:
-        lines.append(
-            f"  failed             {result.images_failed} images; see `reason` in the table"
-        )
-    if result.ending == "budget":
-        lines.append(
-            "  the budget is used up; go on with: "
-            f"teststrip study resume {result.name} --set budget.images=N"
-        )
-    return "\n".join([*lines, f"  table              {result.table}"])
-
-
-def _confirmation_text(found: "Confirmation") -> str:
-    lines = [
-        f"{found.name}: {found.images} images ({found.images_now} now) on {found.prompts} held-out "
-        f"prompts, {found.seeds} fresh seeds each"
-    ]
-    for recipe_id in found.recipes:
-        mean, gain = found.means.get(recipe_id), found.gains.get(recipe_id)
-        sign = "" if gain is None else f" ({gain:+.4f} against the baseline)"
-        lines.append(f"  {recipe_id:18} {_number(mean)}{sign}")
-    lines.append(f"  {'baseline':18} {_number(found.means.get(found.baseline))}")
-    return "\n".join([*lines, f"  table              {found.table}"])
 
 
 def _print(data: Any, as_json: bool, text: str) -> None:

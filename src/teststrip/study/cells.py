@@ -206,7 +206,7 @@ class Cells:
                 outcome.facts,
             )
         self._ledger.save(outcome, max(last, now - outcome.seconds), now)
-        self._spent_s += outcome.seconds
+        self._spent_s += self._seconds(cell.key) or 0.0
         self.made_now += 1
         self._failed_in_a_row = 0
         self._lane.put(outcome)

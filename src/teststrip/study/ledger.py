@@ -81,7 +81,7 @@ class Ledger:
         """Keep a picture and its numbers (times in seconds since 1970)."""
         key = generation.image_key
         made = {
-            "seconds": generation.seconds,
+            "seconds": generation.seconds if math.isfinite(generation.seconds) else None,
             "model_calls": generation.model_calls,
             "started": round(started, 3),
             "finished": round(finished, 3),

@@ -48,6 +48,23 @@ class Plan:
         """For --json."""
         return asdict(self)
 
+    def __str__(self) -> str:
+        lines = [
+            f"{self.name}: {self.recipes} recipes ({self.design}) and the baseline, "
+            f"{self.blocks} blocks, race: {self.race}",
+            f"  prompts            {self.prompts_search} searched, "
+            f"{self.prompts_held_out} held out",
+            f"  images expected    {self.images_expected}, at most {self.images_at_most}",
+            f"  full paired grid   {self.images_full_grid}",
+        ]
+        if self.refused:
+            lines.append(
+                f"  refused            {self.refused} combinations (forbidden or not valid)"
+            )
+        if self.seconds_expected is not None:
+            lines.append(f"  time               about {self.seconds_expected / 60:.1f} minutes")
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
 
 class Recipes:
     """Points of the space -> recipes, or the reason why there is none."""

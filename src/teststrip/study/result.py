@@ -50,6 +50,18 @@ class Confirmation:
     images: int
     images_now: int
 
+    def __str__(self) -> str:
+        lines = [
+            f"{self.name}: {self.images} images ({self.images_now} now) on {self.prompts} held-out "
+            f"prompts, {self.seeds} fresh seeds each"
+        ]
+        for recipe_id in self.recipes:
+            gain = self.gains.get(recipe_id)
+            against = "" if gain is None else f" ({gain:+.4f} against the baseline)"
+            lines.append(f"  {recipe_id:18} {_number(self.means.get(recipe_id))}{against}")
+        lines.append(f"  {'baseline':18} {_number(self.means.get(self.baseline))}")
+        return "\n".join([*lines, f"  table              {self.table}"])
+
     def as_dict(self) -> dict[str, Any]:
         """For --json and study.json."""
         return vars(self) | {
@@ -63,7 +75,8 @@ class Confirmation:
 class StudyResult:
     """The end of a study. `best` leads on the images that chose it: confirm it on fresh ones.
 
-    `images` exist, `images_now` of them were made in this process; `images_full_grid` is what
+    `images` exist, `images_now` of them were made in this process, `images_failed` could not be
+    made, `rows_failed` of all lack an objective's score; `images_full_grid` is what
     every recipe on every block would have cost. `seconds`: the images' own, added up.
     """
 
@@ -81,9 +94,36 @@ class StudyResult:
     images: int
     images_now: int
     images_failed: int
+    rows_failed: int
     images_full_grid: int
     seconds: float
     peak_rss_mb: float
+
+    def __str__(self) -> str:
+        best, base = (
+            r.model_dump(mode="json", exclude_defaults=True) for r in (self.best, self.baseline)
+        )
+        fields = " ".join(f"{k}={v}" for k, v in best.items()) or "all defaults"
+        if best == base:
+            fields += " (the baseline)"
+        lines = [
+            f"{self.name}: {'the budget is used up' if self.ending == 'budget' else self.ending}",
+            f"  leads              {self.best.recipe_id} {fields}",
+            f"  {self.objective:18} {_number(self.best_value)} "
+            f"(baseline {_number(self.baseline_value)})",
+            f"  images             {self.images}, {self.images_now} of them now, "
+            f"{self.images_saved} saved of a full grid's {self.images_full_grid}",
+        ]
+        if self.rows_failed:
+            lines.append(
+                f"  failed             {self.rows_failed} images or scores; `reason` in the table "
+                f"says why: teststrip study resume {self.name} --retry-failed"
+            )
+        if self.ending == "budget":
+            lines.append(
+                f"  go on with         teststrip study resume {self.name} --set budget.images=N"
+            )
+        return "\n".join([*lines, f"  table              {self.table}"])
 
     @property
     def images_saved(self) -> int:
@@ -117,3 +157,7 @@ class StudyResult:
                 "images_now": 0,
             }
         )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -15,7 +15,7 @@ from teststrip.errors import StudyError
 from teststrip.files import write_atomic
 from teststrip.protocols import Generator, Scorer
 from teststrip.recipe import Recipe
-from teststrip.study.cells import BlockScores, Cells, Limits
+from teststrip.study.cells import BlockScores, Cell, Cells, Limits
 from teststrip.study.config import StudyConfig
 from teststrip.study.fingerprints import Fingerprints
 from teststrip.study.folder import StudyFolder
@@ -208,6 +208,13 @@ class Runner:
     def primary(self) -> Goal:
         """The objective that decides."""
         return self.goals[self.config.primary]
+
+    def has_failed(self, cell: Cell) -> bool:
+        """Is there no picture, or no score that an objective needs?"""
+        scores = self.ledger.entry(cell.key).scores or {}
+        needed = (g.column for g in self.goals if g.column != SECONDS)
+        missing = any(scores.get(column) is None for column in needed)
+        return missing or not self.ledger.is_made(cell.key)
 
     def write_table(self) -> None:
         """Write images.parquet anew."""

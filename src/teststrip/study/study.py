@@ -56,6 +56,7 @@ class Study:
         self._scorers = scorers
         self._tracker = tracker
         self._source = source
+        self.retry_failed = False
 
     @classmethod
     def from_yaml(
@@ -135,13 +136,16 @@ class Study:
     def run(self, on_event: OnEvent | None = None) -> StudyResult:
         """Run to the end; goes on where an earlier run of the same study stopped.
 
-        A finished study is left as it is. Raises ConfigError (budget too small), StudyError
+        A finished study is left as it is; with `retry_failed`, its failed images and scores are
+        tried again and the race is decided anew. Raises ConfigError (budget too small), StudyError
         (changed config, another process, Ctrl-C, nothing works), StorageError (disk).
         """
         self.plan()
         with self.folder.locked():
             if self._is_over():
-                return StudyResult.from_dict(self.folder.read()["result"], self.folder.path)
+                result = StudyResult.from_dict(self.folder.read()["result"], self.folder.path)
+                if not (self.retry_failed and result.rows_failed):
+                    return result
             return self._run(on_event)
 
     def resume(self, on_event: OnEvent | None = None) -> StudyResult:

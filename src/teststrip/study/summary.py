@@ -28,6 +28,7 @@ def summarise(runner: Runner, ending: Ending) -> StudyResult:
         images=len(made),
         images_now=runner.cells.made_now,
         images_failed=sum(1 for c in cells if runner.ledger.entry(c.key).is_failure),
+        rows_failed=sum(1 for c in cells if runner.has_failed(c)),
         images_full_grid=len(runner.recipes) * runner.config.top,
         seconds=sum(s for s in seconds if s is not None),
         peak_rss_mb=_peak_rss_mb(),
