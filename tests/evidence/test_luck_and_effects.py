@@ -75,6 +75,18 @@ def test_an_effect_is_free_of_prompt_and_seed(worlds, facts):
     assert found.numeric
 
 
+def test_a_value_that_only_the_baseline_has_is_no_level(worlds, facts):
+    rng = np.random.default_rng(0)
+    grid = [{"recipe.guidance": g} for g in (7.5, 2.0, 2.0, 4.0, 4.0)]
+    table = checked(worlds.frame(rng.normal(size=(5, 8)), np.arange(8), grid=grid))
+
+    (with_baseline,) = effects(table, facts())
+    (without,) = effects(table, facts(baseline=None))
+
+    assert [level.value for level in with_baseline.levels] == [2, 4]
+    assert [level.value for level in without.levels] == [2, 4, 7.5]
+
+
 def test_many_values_are_grouped_and_words_are_not(worlds, facts):
     rng = np.random.default_rng(0)
     grid = [

@@ -66,10 +66,12 @@ def effects(table: "pd.DataFrame", facts: StudyFacts) -> tuple[Effect, ...]:
     lead[:, blocks] = values - values.mean(axis=0)
     fields = facts.varied or varied_fields(table)
     settings = settings_of(table, fields)
-    found = []
+    found, alone = [], [facts.baseline]
     for field in fields:
         cells = [settings[grid.recipes[i]][field] for i in recipes]
         groups, numeric, binned = _groups(cells)
+        # a value that only the baseline has was not searched: it would be one recipe's doing
+        groups = [g for g in groups if [grid.recipes[recipes[k]] for k in g[2]] != alone]
         if len(groups) < 2:
             continue
         found.append(

@@ -89,6 +89,13 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
+def seconds(value: float | None) -> str:
+    """Two digits, no unit: `0.034`, `1.1`, `75`."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
+
+
 def count(number: int, noun: str) -> str:
     """`1 image`, `no images`, `12 images`."""
     return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"

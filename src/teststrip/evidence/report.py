@@ -125,6 +125,7 @@ def _environment() -> "jinja2.Environment":
     environment.filters |= {
         "percent": numbers.percent,
         "duration": numbers.duration,
+        "seconds": numbers.seconds,
         "times": numbers.times,
         "show": numbers.show,
         "count": numbers.count,

@@ -210,7 +210,7 @@ class MlflowTracker:
             client.set_tag(run_id, names.STATUS, status)
         if status == "baseline" and run.data.tags.get(names.ROLE) != "baseline":
             client.set_tag(run_id, names.ROLE, "baseline")
-        word = _ENDED.get(status, "FINISHED")
+        word = _ENDED.get(status.lower(), "FINISHED")
         if run.info.status != word:
             client.set_terminated(run_id, word)
 
