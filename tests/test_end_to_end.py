@@ -57,9 +57,7 @@ def result(home: Path) -> Any:
     return command(home, "study", "run", "study.yaml", "--out", "report")
 
 
-def test_the_race_saves_images_and_the_report_tells_of_all_it_made(
-    home: Path, result: Any
-) -> None:
+def test_the_race_saves_images_and_the_report_tells_of_all_it_made(home: Path, result: Any) -> None:
     summary = json.loads((home / "report" / "study.json").read_text())
 
     assert summary["images_made"] == result["images"] < summary["images_full_grid"]
@@ -108,9 +106,7 @@ def test_the_record_is_in_mlflow_with_the_pictures(home: Path, result: Any) -> N
     assert list((home / "data" / "artifacts").rglob("report.html"))
 
 
-def test_running_it_again_makes_nothing_and_records_nothing_twice(
-    home: Path, result: Any
-) -> None:
+def test_running_it_again_makes_nothing_and_records_nothing_twice(home: Path, result: Any) -> None:
     again = command(home, "study", "run", "study.yaml", "--out", "report")
 
     assert again["images_now"] == 0
