@@ -7,8 +7,8 @@ import pytest
 
 from teststrip import png
 from teststrip.errors import StorageError
-from teststrip.protocols import Tracker
 from teststrip.recipe import Block, Recipe, Request
+from teststrip.testing.conformance import TrackerConformance
 from teststrip.track import names
 
 pytest.importorskip("mlflow")
@@ -72,8 +72,10 @@ def record(tracker):
     )
 
 
-def test_it_is_a_tracker(home):
-    assert isinstance(MlflowTracker(home), Tracker)
+class TestContract(TrackerConformance):
+    @pytest.fixture
+    def tracker(self, home):
+        return MlflowTracker(home)
 
 
 def test_a_study_is_a_parent_run_and_a_recipe_a_child_run(home):
