@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from teststrip import Block, Engine, Failure, Generation, Lora, Recipe, Request, png
+from teststrip import Block, Engine, Generation, Lora, Recipe, Request, png
 from teststrip.engine import EnginePool
 from teststrip.errors import ConfigError, ModelError
 
@@ -123,15 +123,25 @@ def test_a_lora_acts_as_in_the_plain_pipeline_and_leaves_no_trace(
     assert (png.pixels(made[without]) != png.pixels(made[strong])).any()
 
 
-def test_a_lora_that_is_none_fails_its_own_requests_only(folder: Path, engine: Engine) -> None:
+def test_a_lora_that_is_none_fails_its_own_requests_only(
+    folder: Path, engine: Engine, tmp_path: Path
+) -> None:
     block = Block(prompt="a cat", seed=4)
     good = Request(recipe=Recipe(model=str(folder), steps=2), block=block)
-    bad = Request(recipe=good.recipe.changed(loras=[Lora(path="/nowhere/x.bin")]), block=block)
+    torn = tmp_path / "torn.safetensors"
+    torn.write_bytes(b"no weights")
+    paths = ["/nowhere/x.bin", "/nowhere/x.safetensors", str(torn)]
+    bad = [
+        Request(recipe=good.recipe.changed(loras=[Lora(path=path)]), block=block) for path in paths
+    ]
 
-    outcomes = {out.request: out for out in engine.generate([bad, good])}
+    outcomes = {out.request: out for out in engine.generate([*bad, good])}
 
-    assert isinstance(outcomes[bad], Failure)
     assert isinstance(outcomes[good], Generation)
+    reasons = [outcomes[one].reason for one in bad]  # type: ignore[union-attr]
+    assert "pickle" in reasons[0]
+    assert "no such file" in reasons[1]
+    assert "cannot be loaded" in reasons[2]
 
 
 def test_a_pool_opens_what_recipes_ask_for(folder: Path, tmp_path: Path) -> None:

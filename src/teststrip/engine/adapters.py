@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from teststrip.engine.loading import HUB_ID
 from teststrip.errors import ModelError
 from teststrip.recipe import Lora
 
@@ -35,6 +36,10 @@ class Adapters:
             file = Path(path)
             if file.suffix in (".bin", ".pt", ".pth", ".ckpt"):
                 raise ModelError(f"LoRA {path}: pickle files are refused; convert to safetensors")
+            if not file.exists() and not HUB_ID.match(path):
+                raise ModelError(
+                    f"LoRA {path}: no such file; accepted: a safetensors file, a folder or a hub id"
+                )
             try:
                 if file.is_file():
                     self._pipe.load_lora_weights(
@@ -42,7 +47,11 @@ class Adapters:
                     )
                 else:
                     self._pipe.load_lora_weights(path, adapter_name=name, use_safetensors=True)
-            except (OSError, ValueError, RuntimeError, KeyError) as exc:
-                raise ModelError(f"LoRA {path}: cannot be loaded into this model: {exc}") from exc
+            except Exception as exc:
+                # peft, safetensors and the hub client raise many kinds; all mean the same here.
+                reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+                raise ModelError(
+                    f"LoRA {path}: cannot be loaded into this model: {reason}"
+                ) from exc
             self._names[path] = name
         return self._names[path]
