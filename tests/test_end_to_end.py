@@ -99,7 +99,10 @@ def test_the_record_is_in_mlflow_with_the_pictures(home: Path, result: Any) -> N
     with sqlite3.connect(home / "data" / "mlflow.db") as db:
         runs = db.execute("select count(*) from runs").fetchone()[0]
 
+        keys = {key for (key,) in db.execute("select distinct key from metrics")}
+
     assert runs == 13 + 1
+    assert any("gain.low" in key for key in keys)
     table = pd.read_parquet(result["table"])
     kept = list((home / "data" / "artifacts").rglob("*.png"))
     assert len([p for p in kept if p.name != "contact-sheet.png"]) == len(table)

@@ -3,19 +3,20 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from teststrip.config import parse
 from teststrip.errors import StudyError
 from teststrip.files import write_atomic
-from teststrip.protocols import Tracker
 from teststrip.settings import Settings
 
 if TYPE_CHECKING:
     from teststrip.evidence.facts import StudyFacts
     from teststrip.study import Study, StudyResult
     from teststrip.study.result import Event
+    from teststrip.track.mlflow import MlflowTracker
 
 REPORT, SHEET, SUMMARY = "report.html", "contact-sheet.png", "study.json"
 
@@ -23,6 +24,14 @@ REPORT, SHEET, SUMMARY = "report.html", "contact-sheet.png", "study.json"
 def settings() -> Settings:
     """TESTSTRIP_* from the environment. Raises ConfigError with every fault."""
     return parse(Settings, {}, "TESTSTRIP_* in the environment")
+
+
+@dataclass(frozen=True)
+class Report:
+    """The report's files by name, and each recipe's evidence for the record."""
+
+    files: dict[str, bytes]
+    metrics: dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -36,13 +45,13 @@ class Bench:
         """A study file, ready to run. Raises ConfigError with every fault of the file."""
         from teststrip.study import Study
 
-        return Study.from_yaml(path, changes, home=self.home, tracker=self._tracker())
+        return Study.from_yaml(path, changes, home=self.home, tracker=self.tracker)
 
     def study_named(self, name: str, changes: Sequence[str] = ()) -> "Study":
         """A study that was started before, ready to go on."""
         from teststrip.study import Study
 
-        return Study.open(name, home=self.home, set=changes, tracker=self._tracker())
+        return Study.open(name, home=self.home, set=changes, tracker=self.tracker)
 
     def run(
         self,
@@ -51,18 +60,24 @@ class Bench:
         out: Path | None = None,
     ) -> "StudyResult":
         """Run a study, write its report (see `report`) and record both."""
-        result = study.run(on_event)
-        files = self.report(study.config.name, out)
-        tracker = self._tracker()
-        if tracker is not None:
-            tracker.finish_study(study.config.name, {}, files, "FINISHED")
+        name = study.config.name
+        try:
+            result = study.run(on_event)
+        except StudyError:
+            if self.tracker is not None and study.state == "stopped":
+                self.tracker.finish_study(name, {}, {}, "killed")
+            raise
+        report = self.report(name, out)
+        if self.tracker is not None:
+            self.tracker.log_evidence(name, report.metrics)
+            self.tracker.finish_study(name, {}, report.files, result.ending)
         return result
 
-    def report(self, name: str, out: Path | None = None) -> dict[str, bytes]:
+    def report(self, name: str, out: Path | None = None) -> "Report":
         """Write report, contact sheet and summary of a study that has a result.
 
-        Into `out`, or `report/` in the study's folder; returns the files' contents by name.
-        Raises StudyError if there is nothing to report yet.
+        Into `out`, or `report/` in the study's folder. Raises StudyError if there is nothing to
+        report yet.
         """
         from teststrip.evidence import report, sheet, summary, table
         from teststrip.evidence.answer import answer
@@ -92,13 +107,15 @@ class Bench:
         }
         for file, data in files.items():
             write_atomic((out or self.report_folder(name)) / file, data)
-        return files
+        return Report(files, summary.recipe_metrics(ranking, facts))
 
     def report_folder(self, name: str) -> Path:
         """Where a study's report goes if nobody says otherwise."""
         return self.home / "studies" / name / "report"
 
-    def _tracker(self) -> Tracker | None:
+    @cached_property
+    def tracker(self) -> "MlflowTracker | None":
+        """MLflow at MLFLOW_TRACKING_URI, or sqlite and a folder under `home`."""
         if not self.track:
             return None
         from teststrip.track.mlflow import MlflowTracker

@@ -137,7 +137,7 @@ def report(name: Name, out: Out = None, as_json: Json = False) -> None:
       teststrip study report first --out report
     """
     bench = Bench(settings().home, track=False)
-    files = bench.report(name, out)
+    files = bench.report(name, out).files
     folder = out or bench.report_folder(name)
     paths = {file: str(folder / file) for file in files}
     _print(paths, as_json, "\n".join(paths.values()))
