@@ -8,6 +8,8 @@ SOURCES := src tests examples benchmarks builtin_model
 
 # Some images set this; then every start would compile torch and diffusers anew.
 unexport PYTHONDONTWRITEBYTECODE
+# Threads that wait must sleep: spinning ones stand still for seconds where cores are shared.
+export OMP_WAIT_POLICY := PASSIVE
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +42,7 @@ imports: setup-dev ## no room imports one above or beside it
 test-slow: setup-dev ## the long tests alone
 	@$(PY) -m pytest -m 'slow and not gpu'
 
-bench: setup-dev ## the numbers of docs/log.md
+bench: setup-dev ## the numbers of docs/benchmarks.md (half an hour on 2 cores)
 	@$(PY) benchmarks/engine/run.py
 	@$(PY) benchmarks/study/racing.py
 
