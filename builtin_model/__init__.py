@@ -1,0 +1,1 @@
+"""How the built-in model of Teststrip is made: pictures, captions, four small networks, a gate."""
