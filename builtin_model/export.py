@@ -21,8 +21,8 @@ SHIPPED = Path(__file__).parents[1] / "src" / "teststrip" / "models"
 FONT_COPYRIGHT = Path("/usr/share/doc/fonts-noto-color-emoji/copyright")
 DEFAULT_RECIPE = {
     "scheduler": "dpmpp_2m",
-    "steps": 16,
-    "guidance": 3.0,
+    "steps": 12,
+    "guidance": 2.0,
     "width": 64,
     "height": 64,
 }

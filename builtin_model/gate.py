@@ -133,7 +133,7 @@ class Jury:
 
 
 def sweep(pipe: StableDiffusionPipeline, jury: Jury, recipe: dict[str, Any]) -> dict[str, Any]:
-    """One question per object; vary steps, guidance and scheduler, one at a time."""
+    """One question per object, mostly unseen pairs; vary steps, guidance, scheduler by turns."""
     asked = questions(np.random.default_rng(7), 1)[::2]
     captions, table = [c for _, c in asked], {}
     for steps in STEPS:
@@ -171,13 +171,20 @@ def main() -> None:
     result = jury.verdict(asked, pictures)
     mistakes = result.pop("mistakes")
     unseen = [i for i, (s, _) in enumerate(asked) if is_held_out(s.thing, s.background)]
-    part = jury.verdict([asked[i] for i in unseen], pictures[unseen])
+    seen = sorted(set(range(len(asked))) - set(unseen))
+    parts = {
+        name: jury.verdict([asked[i] for i in rows], pictures[rows])
+        for name, rows in (("unseen", unseen), ("seen", seen))
+    }
     report = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": f"{platform.machine()} CPU, {torch.get_num_threads()} threads, bf16",
         "recipe": recipe,
         "gate": result,
-        "unseen_pairs_only": {k: part[k] for k in ("images", "object", "background")},
+        **{
+            f"{name}_pairs_only": {k: part[k] for k in ("images", "object", "background")}
+            for name, part in parts.items()
+        },
         "worst_objects": Counter(a for a, _ in mistakes).most_common(15),
         "confusions": [[*pair, n] for pair, n in Counter(mistakes).most_common(25)],
         "judge_on_rendered_pictures": judge_rendered(args.work),
@@ -186,6 +193,7 @@ def main() -> None:
     }
     pipe.vae.to(torch.bfloat16)
     if args.sweep:
+        report["sweep_around"] = recipe
         report["sweep"] = sweep(pipe, jury, recipe)
     args.out.write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps(report, indent=1), f"\n{time.time() - start:.0f} s")
