@@ -8,8 +8,8 @@ SOURCES := src tests examples benchmarks builtin_model
 
 # Some images set this; then every start would compile torch and diffusers anew.
 unexport PYTHONDONTWRITEBYTECODE
-# Threads that wait must sleep: spinning ones stand still for seconds where cores are shared.
-export OMP_WAIT_POLICY := PASSIVE
+# In tests threads that wait must sleep: spinning ones stand still for seconds on shared cores.
+test test-slow: export OMP_WAIT_POLICY := PASSIVE
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--model", default="builtin", help="shipped name, folder, or sd15-random")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
-    parser.add_argument("--rows", type=int, default=16)
+    parser.add_argument("--rows", type=int, default=24)
     parser.add_argument("--count", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--traffic", nargs="*", default=list(TRAFFICS))

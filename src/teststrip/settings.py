@@ -17,7 +17,7 @@ class Settings(BaseSettings):
 
     home: Path = Path("teststrip-data")
     device: str = "auto"
-    max_rows: int = Field(default=16, ge=2, le=512)
+    max_rows: int = Field(default=24, ge=2, le=512)
 
     @property
     def studies(self) -> Path:

@@ -51,7 +51,7 @@ def generate(  # noqa: PLR0917 - typer calls it by name
     lora: Annotated[list[str] | None, _opt("--lora PATH[:SCALE]", "Repeatable.")] = None,
     dtype: Annotated[str | None, _opt("--dtype NAME", "fp32, bf16 or fp16; else auto.")] = None,
     device: Annotated[str | None, _opt("--device NAME", "cpu, cuda, mps; else auto.")] = None,
-    max_rows: Annotated[int | None, _opt("--max-rows N", "Rows of a forward; else 16.")] = None,
+    max_rows: Annotated[int | None, _opt("--max-rows N", "Rows of a forward; else 24.")] = None,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Neighbours change no picture, not one bit.")
     ] = False,

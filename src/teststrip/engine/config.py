@@ -20,7 +20,7 @@ class EngineConfig(Frozen):
     revision: str | None = None
     device: str = "auto"
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    max_rows: int = Field(default=16, ge=2, le=512)
+    max_rows: int = Field(default=24, ge=2, le=512)
     deterministic: bool = False
     finish_threads: int | None = Field(default=None, ge=0, le=4)
     patience: int = Field(default=64, ge=0)
