@@ -146,7 +146,7 @@ def test_out_of_memory_halves_the_rows_and_loses_nothing(folder: Path, engine: E
     requests = crowd(folder, 5)
     expected = by_request(engine.generate(requests))
 
-    with Engine.open(str(folder), dtype="fp32", device="cpu") as small:
+    with Engine.open(str(folder), dtype="fp32", device="cpu", max_rows=16) as small:
         made = by_request(with_pipeline(small, SmallMemory).generate(requests))
 
     assert SmallMemory.largest == 4
