@@ -8,18 +8,7 @@ import torch
 from teststrip import Block, Recipe, Request
 from teststrip.engine.noise_schedulers import build
 from teststrip.noise import NOISE_NAMES, SIGMA_SUFFIXES, noise_names, split_name
-
-# scheduler/scheduler_config.json of Stable Diffusion 1.5
-SD15 = {
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "num_train_timesteps": 1000,
-    "skip_prk_steps": True,
-    "steps_offset": 1,
-    "clip_sample": False,
-    "set_alpha_to_one": False,
-}
+from teststrip.testing.tiny import NOISE_CONFIG as SD15
 
 
 @pytest.fixture(scope="module", autouse=True)

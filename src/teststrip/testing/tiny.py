@@ -16,6 +16,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import (
 from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+# scheduler/scheduler_config.json of Stable Diffusion 1.5
 NOISE_CONFIG = {
     "beta_start": 0.00085,
     "beta_end": 0.012,
