@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from teststrip.cli import verbs
+from teststrip.cli.verbs import Json, Name, Out, Quiet
 from teststrip.wire import REPORT, Bench, settings
 
 if TYPE_CHECKING:
@@ -15,17 +17,10 @@ app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Find recipes that are really better."
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The study's YAML file.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A study that was started.")]
 Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the file; repeatable."),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
-Out = Annotated[
-    Path | None,
-    typer.Option("--out", metavar="DIR", help="Folder of the report; else in the study's own."),
 ]
 Track = Annotated[bool, typer.Option("--track/--no-track", help="Record the study in MLflow.")]
 
@@ -50,7 +45,7 @@ def plan(
     from teststrip.study import Study
 
     the_plan = Study.from_yaml(file, changes or ()).plan(seconds_per_image)
-    _print(the_plan.as_dict(), as_json, str(the_plan))
+    verbs.show(the_plan.as_dict(), as_json, str(the_plan))
 
 
 @app.command()
@@ -101,48 +96,6 @@ def resume(  # noqa: PLR0917 - typer calls it by name
     _run(bench, study, out, quiet=quiet, as_json=as_json)
 
 
-@app.command()
-def confirm(
-    name: Name,
-    top: Annotated[int, typer.Option("--top", metavar="N", min=1, help="How many leaders.")] = 3,
-    seeds: Annotated[
-        int | None,
-        typer.Option("--seeds", metavar="N", min=1, help="For each prompt; else the study's own."),
-    ] = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Run the leaders and the baseline on held-out prompts and fresh seeds.
-
-    The images that chose a winner flatter it; these do not. They join the study's table.
-
-    \b
-    Example:
-      teststrip study confirm first --top 3 --seeds 8
-    """
-    from teststrip.cli.progress import progress_bar
-
-    study = Bench(settings().home, track=False).study_named(name)
-    with progress_bar(name, quiet=quiet) as on_event:
-        found = study.confirm(top, seeds, on_event)
-    _print(found.as_dict(), as_json, str(found))
-
-
-@app.command()
-def report(name: Name, out: Out = None, as_json: Json = False) -> None:
-    """Write the report of a study that ended: report.html, contact-sheet.png, study.json.
-
-    \b
-    Example:
-      teststrip study report first --out report
-    """
-    bench = Bench(settings().home, track=False)
-    files = bench.report(name, out).files
-    folder = out or bench.report_folder(name)
-    paths = {file: str(folder / file) for file in files}
-    _print(paths, as_json, "\n".join(paths.values()))
-
-
 @app.command("list")
 def list_(as_json: Json = False) -> None:
     """List the studies in TESTSTRIP_HOME.
@@ -160,7 +113,7 @@ def list_(as_json: Json = False) -> None:
         f"best {_or_dash(s.get('best_id'))} {_number(s.get('best_value'))}"
         for s in found
     ]
-    _print(found, as_json, "\n".join(lines) or "no studies yet: teststrip study run FILE")
+    verbs.show(found, as_json, "\n".join(lines) or "no studies yet: teststrip study run FILE")
 
 
 @app.command()
@@ -180,7 +133,7 @@ def show(name: Name, as_json: Json = False) -> None:
         text += f"; go on with: teststrip study resume {name}"
     if result:
         text += f"\n{json.dumps(result, indent=1, ensure_ascii=False)}"
-    _print(record, as_json, text)
+    verbs.show(record, as_json, text)
 
 
 def _run(bench: Bench, study: "Study", out: Path | None, *, quiet: bool, as_json: bool) -> None:
@@ -192,11 +145,7 @@ def _run(bench: Bench, study: "Study", out: Path | None, *, quiet: bool, as_json
     page = (out or bench.report_folder(result.name)) / REPORT
     note = " (nothing was left to do)" if over and not result.images_now else ""
     text = f"{result}{note}\n  report             {page}"
-    _print(result.as_dict() | {"report": str(page)}, as_json, text)
-
-
-def _print(data: Any, as_json: bool, text: str) -> None:
-    print(json.dumps(data, ensure_ascii=False, default=str) if as_json else text)
+    verbs.show(result.as_dict() | {"report": str(page)}, as_json, text)
 
 
 def _or_dash(value: object) -> str:

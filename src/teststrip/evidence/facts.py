@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from teststrip.errors import ConfigError
 
+SPACE_FILLING = ("grid", "factorial", "sobol", "random")
+ADAPTIVE = ("tpe", "gp", "nsga2")
+
 
 @dataclass(frozen=True)
 class StudyFacts:
@@ -13,7 +16,9 @@ class StudyFacts:
     order to show them. `baseline`: `recipe_id` of the recipe to beat. `threshold`: a score that
     counts as good enough. `images_full_grid`: images that every recipe on every block would have
     cost. `seconds`: wall time. `peak_rss_mb`: peak memory of the process, MB. `design`: how
-    recipes were chosen (`grid`, `sobol`, `tpe`, ...). `created`: ISO date.
+    recipes were chosen (`grid`, `sobol`, `tpe`, ...), empty where nobody said. `created`: ISO date.
+    `delta`: a difference in score that is too small to care about. `held_out_prompts`: prompts kept
+    for a confirmation, None where unknown. `source`: the study's file, as a reader may open it.
     """
 
     name: str
@@ -31,10 +36,23 @@ class StudyFacts:
     created: str = ""
     versions: tuple[tuple[str, str], ...] = ()
     confidence: float = 0.95
+    delta: float | None = None
+    held_out_prompts: int | None = None
+    source: str = ""
 
     def __post_init__(self) -> None:
         if not 0.5 <= self.confidence < 1:
             raise ConfigError(f"confidence {self.confidence}: 0.5 to below 1 is accepted")
+
+    @property
+    def is_space_filling(self) -> bool:
+        """Recipes were chosen evenly and not by earlier scores: importance may be computed."""
+        return self.design in SPACE_FILLING
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Recipes were chosen by the scores of earlier ones."""
+        return self.design in ADAPTIVE
 
     @property
     def sign(self) -> int:

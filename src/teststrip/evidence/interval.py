@@ -84,6 +84,24 @@ def p_value(units: Floats) -> float:
     return float(2 * stats.t.sf(abs(float(units.mean()) / error), count - 1))
 
 
+def lower_bound(units: Floats, alpha: float) -> float:
+    """One-sided Student bound: the mean is above it with confidence 1 - `alpha`."""
+    from scipy import stats
+
+    count = len(units)
+    if count < 2:
+        return float("-inf")
+    error = float(units.std(ddof=1)) / count**0.5
+    return float(units.mean() - stats.t.ppf(1 - alpha, count - 1) * error)
+
+
+def resampled_means(units: Floats, draws: int = 1000) -> Floats:
+    """[U, ...] -> [draws, ...]: means over units drawn with replacement, the same draws always."""
+    weights = _weights(len(units))[:draws]
+    means: Floats = np.tensordot(weights, units, axes=1)
+    return means
+
+
 def holm(p_values: Floats) -> Floats:
     """Holm's (1979) adjusted p values; order kept. Family-wise error, any dependence."""
     count = len(p_values)

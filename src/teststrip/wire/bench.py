@@ -1,11 +1,11 @@
-"""The one place that turns settings into concrete parts and joins rooms that never meet."""
+"""Bench: where studies are run, reported and recorded."""
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from teststrip.config import parse
 from teststrip.errors import StudyError
@@ -13,7 +13,6 @@ from teststrip.files import write_atomic
 from teststrip.settings import Settings
 
 if TYPE_CHECKING:
-    from teststrip.evidence.facts import StudyFacts
     from teststrip.study import Study, StudyResult
     from teststrip.study.result import Event
     from teststrip.track.mlflow import MlflowTracker
@@ -84,6 +83,7 @@ class Bench:
         from teststrip.evidence.ranking import rank
         from teststrip.study import Study
         from teststrip.study.study import record_of
+        from teststrip.wire.facts import facts_of
 
         study = Study(record_of(name, self.home)["config"], home=self.home)
         facts = facts_of(study)
@@ -121,31 +121,3 @@ class Bench:
         from teststrip.track.mlflow import MlflowTracker
 
         return MlflowTracker(self.home)
-
-
-def facts_of(study: "Study") -> "StudyFacts":
-    """What a report needs to know of a study beside its table. Raises StudyError if unfinished."""
-    from teststrip.evidence.facts import StudyFacts
-
-    result = study.result
-    if result is None:
-        name = study.config.name
-        raise StudyError(f"study {name!r} has no result yet; teststrip study resume {name}")
-    record: dict[str, Any] = study.folder.read()
-    searched = dict.fromkeys([*study.config.space, *study.config.baseline])
-    return StudyFacts(
-        name=result.name,
-        objective=result.objective,
-        higher_is_better=result.higher_is_better,
-        varied=tuple(searched),
-        baseline=result.baseline.recipe_id,
-        threshold=study.config.threshold,
-        seconds=result.seconds,
-        peak_rss_mb=result.peak_rss_mb,
-        images_full_grid=result.images_full_grid,
-        command=f"teststrip study run {Path(record.get('source') or 'study.yaml').name}",
-        design=study.config.design.kind,
-        model=str(result.best.model),
-        created=str(record.get("created", ""))[:10],
-        versions=tuple(sorted(record.get("versions", {}).items())),
-    )
