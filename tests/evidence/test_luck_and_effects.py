@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from teststrip.evidence.effects import effects
+from teststrip.evidence.grid import build
 from teststrip.evidence.luck import luck
 from teststrip.evidence.numbers import Numbers, duration, percent, show, times
 from teststrip.evidence.pareto import front
@@ -16,7 +17,7 @@ def test_luck_by_hand(worlds, facts):
     values = np.array([[0.0, 0.0], [3.0, 1.0], [0.0, 2.0]])
     table = checked(worlds.frame(values, np.arange(2)))
 
-    found = luck(table, facts(), rank(table, facts()))
+    found = luck(build(table, facts()), rank(table, facts()))
 
     assert (found.blocks, found.recipes, found.winners) == (2, 3, 2)
     assert found.picks_best == 0.5
@@ -31,7 +32,7 @@ def test_one_image_overstates_where_nothing_differs(worlds, facts):
     rng, found = np.random.default_rng(0), []
     for _ in range(60):
         table = checked(worlds.frame(rng.normal(0, 1, (10, 8)), np.arange(8)))
-        found.append(luck(table, facts(), rank(table, facts())))
+        found.append(luck(build(table, facts()), rank(table, facts())))
 
     assert np.mean([f.overstated for f in found]) == pytest.approx(1.54, abs=0.15)
     assert np.mean([f.loses_to_baseline for f in found]) == pytest.approx(0.45, abs=0.1)
@@ -40,7 +41,7 @@ def test_one_image_overstates_where_nothing_differs(worlds, facts):
 def test_ties_are_drawn_by_lot(worlds, facts):
     table = checked(worlds.frame(np.full((4, 3), 0.5), np.arange(3)))
 
-    found = luck(table, facts(), rank(table, facts()))
+    found = luck(build(table, facts()), rank(table, facts()))
 
     assert found.picks_best == pytest.approx(0.25)
     assert found.overstated == 0.0
@@ -49,7 +50,7 @@ def test_ties_are_drawn_by_lot(worlds, facts):
 def test_one_recipe_leaves_nothing_to_luck(worlds, facts):
     table = checked(worlds.frame(np.ones((1, 4)), np.arange(4)))
 
-    assert luck(table, facts(), rank(table, facts())) is None
+    assert luck(build(table, facts()), rank(table, facts())) is None
     assert effects(table, facts()) == ()
 
 

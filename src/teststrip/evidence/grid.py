@@ -107,28 +107,26 @@ class Grid:
 
 def build(table: "pd.DataFrame", facts: StudyFacts, split: str = "search") -> Grid:
     """The grid of one split's scores. Raises StudyError where no image has a score."""
+    import pandas as pd
+
     rows = table[table["split"] == split]
-    recipes = list(dict.fromkeys(rows["recipe_id"]))
+    i, recipes = pd.factorize(rows["recipe_id"])
     order = rows.drop_duplicates(["prompt_id", "seed"]).sort_values("block", kind="stable")
-    blocks = [(str(p), int(s)) for p, s in zip(order["prompt_id"], order["seed"], strict=True)]
-    prompt_ids = list(dict.fromkeys(p for p, _ in blocks))
-    row_of = {name: i for i, name in enumerate(recipes)}
-    column_of = {block: i for i, block in enumerate(blocks)}
+    blocks = pd.MultiIndex.from_frame(order[["prompt_id", "seed"]])
+    j = blocks.get_indexer(pd.MultiIndex.from_frame(rows[["prompt_id", "seed"]]))
+    prompt_index, prompt_ids = pd.factorize(order["prompt_id"])
     values = np.full((len(recipes), len(blocks)), np.nan)
     tried = np.zeros(values.shape, dtype=bool)
     scores = rows[facts.objective].astype(float).to_numpy(copy=True)
     scores[(rows["status"] != "ok").to_numpy() | ~np.isfinite(scores)] = np.nan
-    i = np.array([row_of[r] for r in rows["recipe_id"]], dtype=np.intp)
-    keys = zip(rows["prompt_id"], rows["seed"], strict=True)
-    j = np.array([column_of[str(p), int(s)] for p, s in keys], dtype=np.intp)
     values[i, j], tried[i, j] = scores, True
     if not np.isfinite(values).any():
         raise StudyError(_nothing(rows, facts))
     return Grid(
-        recipes=tuple(recipes),
-        blocks=tuple(blocks),
-        prompt_ids=tuple(prompt_ids),
-        prompt_index=np.array([prompt_ids.index(p) for p, _ in blocks], dtype=np.intp),
+        recipes=tuple(str(name) for name in recipes),
+        blocks=tuple((str(p), int(s)) for p, s in blocks),
+        prompt_ids=tuple(str(name) for name in prompt_ids),
+        prompt_index=prompt_index.astype(np.intp),
         values=values,
         tried=tried,
         sign=facts.sign,

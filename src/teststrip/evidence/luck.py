@@ -5,16 +5,11 @@ experiment. Its winner is then judged by the other blocks.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from teststrip.evidence.facts import StudyFacts
-from teststrip.evidence.grid import build
+from teststrip.evidence.grid import Grid
 from teststrip.evidence.ranking import Ranking
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -39,9 +34,8 @@ class Luck:
     loses_to_baseline: float | None
 
 
-def luck(table: "pd.DataFrame", facts: StudyFacts, ranking: Ranking) -> Luck | None:
+def luck(grid: Grid, ranking: Ranking) -> Luck | None:
     """None where fewer than two recipes share a block."""
-    grid = build(table, facts)
     recipes, blocks = grid.complete_part()
     if len(recipes) < 2 or not len(blocks):
         return None

@@ -106,13 +106,13 @@ class Ranking:
         return tuple(r for r in self.rows if self.baseline and r.verdict == BETTER)
 
 
-def rank(table: "pd.DataFrame", facts: StudyFacts) -> Ranking:
+def rank(table: "pd.DataFrame", facts: StudyFacts, grid: Grid | None = None) -> Ranking:
     """Rank a study's recipes on its search images (see the head of this file).
 
-    `table` as `evidence.table.checked` returns it. Raises StudyError where no image has a score,
-    ConfigError where the baseline is not in the table.
+    `table` as `evidence.table.checked` returns it, `grid` its grid if it is built already. Raises
+    StudyError where no image has a score, ConfigError where the baseline is not in the table.
     """
-    grid = build(table, facts)
+    grid = grid or build(table, facts)
     baseline = _baseline_index(grid, table, facts)
     level = _levels(grid, baseline)
     if not grid.usable.any():

@@ -16,6 +16,7 @@ from teststrip.evidence import charts, numbers, sheet
 from teststrip.evidence.answer import answer, sentence_name
 from teststrip.evidence.effects import effects
 from teststrip.evidence.facts import StudyFacts
+from teststrip.evidence.grid import build
 from teststrip.evidence.luck import luck
 from teststrip.evidence.pareto import front
 from teststrip.evidence.ranking import Ranked, Ranking, rank
@@ -69,7 +70,7 @@ def render(
     ranking = ranking or rank(table, facts)
     write = ranking.numbers
     columns, rows = sheet.plan(table, facts, ranking, read_png)
-    chance = luck(table, facts, ranking)
+    chance = luck(build(table, facts), ranking)
     best, made, full = ranking.row(ranking.best), images_made(table), full_grid(table, facts)
     style = _style()
     scale = charts.gain_scale(ranking, 6, BAR_WIDTH - 6)

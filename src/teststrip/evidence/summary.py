@@ -8,6 +8,7 @@ import numpy as np
 from teststrip.evidence.answer import answer
 from teststrip.evidence.effects import effects
 from teststrip.evidence.facts import StudyFacts
+from teststrip.evidence.grid import build
 from teststrip.evidence.interval import Interval
 from teststrip.evidence.luck import luck
 from teststrip.evidence.pareto import front
@@ -22,7 +23,7 @@ def summarise(
 ) -> dict[str, Any]:
     """What was made, what was found and how sure that is; JSON types only, NaN is None."""
     ranking = ranking or rank(table, facts)
-    chance = luck(table, facts, ranking)
+    chance = luck(build(table, facts), ranking)
     sentence = answer(ranking, facts)
     best = ranking.row(ranking.best)
     baseline = ranking.row(ranking.baseline) if ranking.baseline else None
