@@ -1,5 +1,4 @@
 import inspect
-from collections.abc import Iterator
 
 import diffusers.schedulers
 import pytest
@@ -10,13 +9,7 @@ from teststrip.engine.noise_schedulers import build
 from teststrip.noise import NOISE_NAMES, SIGMA_SUFFIXES, noise_names, split_name
 from teststrip.testing.tiny import NOISE_CONFIG as SD15
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    kept = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(kept)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_every_name_splits_into_a_base_and_a_suffix_and_back() -> None:

@@ -2,7 +2,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import (
     StableDiffusionPipeline,
 )
@@ -12,13 +11,9 @@ from teststrip.engine.loading import mend_clip_skip
 from teststrip.testing.tiny import tiny_pipeline
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny models are slower on two threads than on one, and far slower on busy cores."""
-    kept = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(kept)
+@pytest.fixture(scope="module", autouse=True)
+def _small_models(one_thread: None) -> None:
+    """All tests here."""
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Small real parts: a random CLIPModel in the published layout, and pictures with settings."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,13 +43,9 @@ def save_clip(folder: Path, *, seed: int = 0, logit_scale: float = 2.6592) -> Pa
     return folder
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny models are slower on two threads than on one."""
-    kept = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(kept)
+@pytest.fixture(scope="module", autouse=True)
+def _small_models(one_thread: None) -> None:
+    """All tests here."""
 
 
 @pytest.fixture(scope="session")
