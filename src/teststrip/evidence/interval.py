@@ -97,7 +97,7 @@ def lower_bound(units: Floats, alpha: float) -> float:
 
 def resampled_means(units: Floats, draws: int = 1000) -> Floats:
     """[U, ...] -> [draws, ...]: means over units drawn with replacement, the same draws always."""
-    weights = _weights(len(units))[:draws]
+    weights = resampling(len(units))[:draws]
     means: Floats = np.tensordot(weights, units, axes=1)
     return means
 
@@ -121,7 +121,7 @@ def _student(count: int, confidence: float) -> tuple[float, float]:
 
 def _bootstrap_t(units: Floats, confidence: float) -> tuple[float, float] | None:
     """Quantiles of t over resamples; None where ties leave too many resamples without spread."""
-    weights = _weights(len(units))
+    weights = resampling(len(units))
     centred = units - units.mean()
     means = weights @ centred
     spread = np.sqrt(np.maximum(weights @ centred**2 - means**2, 0.0) / (len(units) - 1))
@@ -134,7 +134,7 @@ def _bootstrap_t(units: Floats, confidence: float) -> tuple[float, float] | None
 
 
 @lru_cache(maxsize=64)
-def _weights(count: int) -> Floats:
+def resampling(count: int) -> Floats:
     """[RESAMPLES, count]: how often each unit was drawn, over count. Always the same draws."""
     rng = np.random.default_rng([SEED, count])
     drawn: Floats = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES) / count

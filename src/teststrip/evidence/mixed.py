@@ -1,0 +1,268 @@
+"""The mixed model behind variance shares, P(best) and the shrunk winner.
+
+    score of recipe r on block b = beta_b + u_r + w_{r, prompt of b} + e_rb
+
+Block effects beta are fixed (every recipe is shown the same blocks); recipe u, recipe x prompt w
+and residual e are random with variances fitted by restricted maximum likelihood (Patterson &
+Thompson 1971) to *all* cells, whatever is missing. A race stops a recipe because of scores that
+are in the table, so what it did not make is missing at random and the likelihood needs no model
+of the stopping (Rubin 1976). That is why the stopped recipes stay in: among survivors only, what
+they have in common is that their early images were lucky.
+
+The uncertainty of the variances is carried along: `posterior` holds the two ratios s_u / s_e and
+s_w / s_e on a grid. The prior is flat on the ratios of the standard deviations (Gelman 2006),
+falling beyond 10, where only two recipes would leave it improper, and 1 / s_e on the residual.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from teststrip.evidence.grid import Floats, Grid, Ints
+from teststrip.evidence.restricted import Cells, Point
+
+NODES = 15  # of the posterior, for each ratio
+NODES_OF_ONE = 61  # where only one ratio is open
+FAR = 10.0  # a ratio of standard deviations beyond which the prior falls
+NEGLIGIBLE = 7.0  # log likelihood below its top: the grid ends here
+LARGEST = 1e4  # of a ratio of variances
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Nodes [N] of the posterior over the ratios of standard deviations, weights sum to 1.
+
+    `step` [N, 2]: the width of a node's cell, for draws between the nodes.
+    """
+
+    ratios: Floats
+    step: Floats
+    weights: Floats
+    degrees: int
+    Q: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """The fitted model. Variances in squared units of the score.
+
+    `recipes`: rows of the grid that were used; `blocks`: columns. `splits_interaction`: recipe x
+    prompt and residual can be told apart; if not, their sum is in `residual` and `interaction` is
+    0 (one block per prompt), or recipe x prompt is part of `recipe` (one prompt).
+    """
+
+    cells: Cells
+    recipes: Ints
+    blocks: Ints
+    names: tuple[str, ...]
+    centre: Floats
+    scale: float
+    prompts: int
+    splits_interaction: bool
+    mode: Point
+
+    @property
+    def recipe(self) -> float:
+        """s_u: between recipes."""
+        return self.mode.a * self.residual
+
+    @property
+    def interaction(self) -> float:
+        """s_w: what a recipe is worth on this prompt more than on others."""
+        return self.mode.c * self.residual
+
+    @property
+    def residual(self) -> float:
+        """s_e: the rest."""
+        return self.mode.residual * self.scale**2
+
+    @cached_property
+    def beta(self) -> Floats:
+        """[blocks]: estimated level of each block, in units of the score, higher is better."""
+        return self.centre + self.scale * self.mode.beta
+
+    @cached_property
+    def beta_covariance(self) -> Floats:
+        """[blocks, blocks]: error covariance of `beta`."""
+        covariance: Floats = self.residual * np.linalg.inv(self.mode.M)
+        return covariance
+
+    @cached_property
+    def posterior(self) -> Posterior:
+        """What the data leave open about the two ratios."""
+        return _posterior(self.cells, self.mode, self.splits_interaction)
+
+
+def fit(grid: Grid) -> Fit | None:
+    """Fit the usable recipes of a grid.
+
+    None where there is nothing to fit: fewer than two recipes, no two blocks in common, or scores
+    that do not differ between recipes.
+    """
+    recipes = np.flatnonzero(grid.usable)
+    blocks = np.flatnonzero(grid.have[recipes].any(axis=0))
+    if len(recipes) < 2 or len(blocks) < 2:
+        return None
+    have = grid.have[np.ix_(recipes, blocks)]
+    y = np.where(have, grid.sign * grid.values[np.ix_(recipes, blocks)], 0.0)
+    height = float(np.abs(y).max())
+    if height == 0:
+        return None
+    centre = (y / height).sum(axis=0) / have.sum(axis=0)
+    y = np.where(have, y / height - centre, 0.0)
+    spread = float(np.sqrt((y**2).sum() / have.sum()))
+    if spread <= 1e-10:  # rounding of scores that are equal
+        return None
+    prompts, prompt = np.unique(grid.prompt_index[blocks], return_inverse=True)
+    cells = Cells(y / spread, have, prompt.astype(np.intp))
+    between, within = _degrees(cells)
+    if between + within == 0:
+        return None
+    splits = between > 0 and within > 0
+    mode = _mode(cells, splits)
+    if mode.residual <= 1e-12:  # recipes differ, and nothing else does
+        return None
+    return Fit(
+        cells=cells,
+        recipes=recipes,
+        blocks=blocks,
+        names=tuple(grid.recipes[i] for i in recipes),
+        centre=height * centre,
+        scale=height * spread,
+        prompts=len(prompts),
+        splits_interaction=splits,
+        mode=mode,
+    )
+
+
+def _degrees(cells: Cells) -> tuple[int, int]:
+    """Degrees of freedom of recipe x prompt (recipes and blocks taken off) and of the residual.
+
+    Cells less the rank of [blocks, recipes] and of [blocks, recipes x prompts]; a two-way layout
+    loses one rank for each connected part.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    r, b = np.nonzero(cells.have)
+    R, B = cells.have.shape
+
+    def left_over(rows: Ints, count: int) -> int:
+        size = count + B
+        graph = coo_array((np.ones(len(b)), (rows, count + b)), shape=(size, size))
+        parts = connected_components(graph, directed=False)[0]
+        used = len(np.unique(rows)) + B
+        return len(b) - (used - (parts - (size - used)))
+
+    prompts = int(cells.prompt.max()) + 1
+    within = left_over(r * prompts + cells.prompt[b], R * prompts)
+    return left_over(r, R) - within, within
+
+
+def _mode(cells: Cells, splits: bool) -> Point:
+    """The REML estimate: the best node of a coarse grid, then a bounded quasi-Newton search."""
+    from scipy.optimize import minimize
+
+    coarse = np.array([0.0, 0.1, 0.3, 0.6, 1.2, 2.5, 6.0]) ** 2
+    starts = [(a, c) for a in coarse for c in (coarse if splits else coarse[:1])]
+    best = max((cells.at(a, c) for a, c in starts), key=lambda point: point.log_likelihood)
+
+    def loss(x: Floats) -> tuple[float, Floats]:
+        point = cells.at(float(x[0]), float(x[1]))
+        slope = point.gradient()
+        if not splits:
+            slope[1] = 0.0
+        return -point.log_likelihood, -slope
+
+    bounds = [(0.0, LARGEST), (0.0, LARGEST if splits else 0.0)]
+    options = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 200}
+    start = np.array([best.a, best.c])
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    point = cells.at(float(found.x[0]), float(found.x[1]))
+    return point if point.log_likelihood >= best.log_likelihood else best
+
+
+def _posterior(cells: Cells, mode: Point, splits: bool) -> Posterior:
+    """The grid is even in log(1 + ratio / typical) and widened until its edges weigh nothing."""
+    centre = np.sqrt([mode.a, mode.c])
+    typical = np.maximum(centre, 0.2)
+    top = mode.log_likelihood
+    ends = [_ends(cells, mode, axis, top) for axis in ((0, 1) if splits else (0,))]
+    for _ in range(4):
+        nodes = NODES if splits else NODES_OF_ONE
+        axes = [_axis(low, high, typical[k], nodes) for k, (low, high) in enumerate(ends)]
+        if not splits:
+            axes.append((np.zeros(1), np.zeros(1)))
+        (x, dx), (z, dz) = axes
+        points = [[cells.at(a**2, c**2) for c in z] for a in x]
+        log_p = np.array([[point.log_likelihood for point in row] for row in points]) - top
+        prior = 1 / (1 + (x / FAR) ** 2)
+        weight = np.exp(log_p) * (prior * _half(x, dx))[:, None]
+        if splits:
+            weight *= (_half(z, dz) / (1 + (z / FAR) ** 2))[None, :]
+        weight /= weight.sum()
+        wide = [_widened(ends[0], weight.sum(axis=1))]
+        if splits:
+            wide.append(_widened(ends[1], weight.sum(axis=0)))
+        if wide == ends:
+            break
+        ends = wide
+    kept = weight.ravel() > 1e-6 * weight.max()
+    grid = np.stack(np.meshgrid(x, z, indexing="ij"), axis=-1).reshape(-1, 2)
+    step = np.stack(np.meshgrid(dx, dz, indexing="ij"), axis=-1).reshape(-1, 2)
+    Q = np.array([point.Q for row in points for point in row])
+    weights = weight.ravel()[kept]
+    return Posterior(grid[kept], step[kept], weights / weights.sum(), cells.degrees, Q[kept])
+
+
+def _ends(cells: Cells, mode: Point, axis: int, top: float) -> tuple[float, float]:
+    """Where the likelihood has fallen to nothing, below and above the mode, along one axis."""
+    start = np.sqrt([mode.a, mode.c])
+
+    def gone(x: float) -> bool:
+        at = start.copy()
+        at[axis] = x
+        return cells.at(at[0] ** 2, at[1] ** 2).log_likelihood < top - NEGLIGIBLE
+
+    here = float(start[axis])
+    step = max(0.05 * here, 0.02)
+    high = low = here
+    while high < LARGEST**0.5:
+        high = here + step
+        if gone(high):
+            break
+        step *= 1.6
+    step = max(0.05 * here, 0.02)
+    while low > 0:
+        low = max(here - step, 0.0)
+        if low == 0 or gone(low):
+            break
+        step *= 1.6
+    return low, min(high, LARGEST**0.5)
+
+
+def _axis(low: float, high: float, typical: float, nodes: int) -> tuple[Floats, Floats]:
+    """(nodes, width of each node's cell)."""
+    ends = np.log1p(np.array([low, high]) / typical)
+    t = np.linspace(ends[0], ends[1], nodes)
+    x = typical * np.expm1(t)
+    if low == 0:
+        x[0] = 0.0
+    return x, typical * np.exp(t) * (t[1] - t[0])
+
+
+def _half(x: Floats, width: Floats) -> Floats:
+    """The cell of a node at zero has only its upper half."""
+    out: Floats = np.where(x == 0, width / 2, width)
+    return out
+
+
+def _widened(ends: tuple[float, float], weight: Floats) -> tuple[float, float]:
+    low, high = ends
+    least = 2e-3 * weight.max()
+    if weight[-1] > least and high < LARGEST**0.5:
+        high = min(high + 0.6 * (high - low), LARGEST**0.5)
+    if weight[0] > least and low > 0:
+        low = max(low - 0.4 * (high - low), 0.0)
+    return low, high
