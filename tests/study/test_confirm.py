@@ -5,6 +5,7 @@ import pytest
 
 from teststrip import Study
 from teststrip.errors import ConfigError, ModelError, PluginError, StudyError
+from teststrip.study.config import check
 from teststrip.testing.synthetic import COLUMN, SyntheticScorer
 
 
@@ -59,6 +60,78 @@ def test_a_budget_that_grows_afterwards_keeps_the_confirmed_rows(make):
     assert result.ending == "finished"
     assert (table.split == "held_out").sum() == 2 * 2 * 2
     assert (table.split == "search").sum() == result.images
+
+
+def test_confirming_again_adds_and_forgets_nothing(make):
+    make()[0].run()
+    one = make()[0].confirm(top=1, seeds=3)
+
+    study, generator = make()
+    more = study.confirm(top=2, seeds=1)
+
+    table = pd.read_parquet(more.table)
+    held = table[table.split == "held_out"].groupby("recipe_id").size()
+    first, second = more.recipes
+    assert one.recipes == (first,)
+    assert len(generator.calls) == more.images_now == 2 * 1
+    assert held.to_dict() == {more.baseline: 2 * 3, first: 2 * 3, second: 2 * 1}
+    assert set(more.gains) == {more.baseline, first, second}
+    rounds = study.folder.read()["confirm_asked"]["rounds"]
+    assert [(r["recipes"], r["seeds"]) for r in rounds] == [
+        ([first], 3),
+        ([first, second], 1),
+    ]
+
+
+def test_the_same_confirmation_again_is_no_new_look(make):
+    make()[0].run()
+    for _ in range(2):
+        found = make()[0].confirm(top=2, seeds=2)
+
+    assert len(found.asked.rounds) == 1
+
+
+def test_a_look_is_counted_even_if_it_is_stopped_half_way(make):
+    make()[0].run()
+    study, generator = make()
+
+    def stop(event):
+        if generator.calls:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study.confirm(top=2, seeds=2, on_event=stop)
+
+    assert len(study.folder.read()["confirm_asked"]["rounds"]) == 1
+    make()[0].confirm(top=1, seeds=1)
+    table = pd.read_parquet(study.folder.table)
+    assert table[table.split == "held_out"].recipe_id.nunique() == 3
+
+
+def test_the_order_of_the_prompts_moves_none_of_them(config):
+    prompts = [f"prompt {i}" for i in range(40)]
+    orders = [prompts, prompts[::-1], prompts[20:] + prompts[:20]]
+
+    splits = [
+        check(config(prompts={"items": order, "held_out": 0.25}), "study").prompts.split()
+        for order in orders
+    ]
+
+    searched, held = (
+        [{p.text for p in part} for part in side] for side in zip(*splits, strict=True)
+    )
+    assert searched[0] == searched[1] == searched[2]
+    assert held[0] == held[1] == held[2]
+    assert len(held[0]) == 10
+    assert not searched[0] & held[0]
+
+
+def test_a_study_whose_only_recipe_is_the_baseline_has_nothing_to_confirm(make):
+    space = {"steps": [25]}
+    make(space=space)[0].run()
+
+    with pytest.raises(StudyError, match="no recipe but the baseline"):
+        make(space=space)[0].confirm()
 
 
 def test_what_has_not_ended_cannot_be_confirmed(make):

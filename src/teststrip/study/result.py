@@ -1,6 +1,8 @@
 """What a study says while it runs, and what it ends with."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,12 +31,53 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """Every confirmation that a study ever had: what was run may not be forgotten afterwards.
+
+    `seeds`: recipe id -> its seeds for each held-out prompt, the most that were ever asked for.
+    `rounds`: one entry for each confirmation that asked for something new.
+    """
+
+    seeds: Mapping[str, int] = field(default_factory=dict)
+    rounds: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def most(self) -> int:
+        """Seeds for each prompt that the baseline needs, to be comparable with all."""
+        return max(self.seeds.values(), default=1)
+
+    def with_round(self, ids: Sequence[str], seeds: int) -> "Asked":
+        """One more confirmation; the same again is none."""
+        wanted = dict(self.seeds) | {i: max(seeds, self.seeds.get(i, 0)) for i in ids}
+        if wanted == self.seeds:
+            return self
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        entry = {"when": now, "recipes": list(ids), "seeds": seeds}
+        return Asked(wanted, (*self.rounds, entry))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For study.json."""
+        return {"seeds": dict(self.seeds), "rounds": [dict(r) for r in self.rounds]}
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Asked":
+        """What study.json says of it, also where an older version wrote it."""
+        if asked := record.get("confirm_asked"):
+            return cls(dict(asked["seeds"]), tuple(asked["rounds"]))
+        if done := record.get("confirmed"):
+            entry = {"recipes": list(done["recipes"]), "seeds": done["seeds"]}
+            return cls(dict.fromkeys(done["recipes"], int(done["seeds"])), (entry,))
+        return cls()
+
+
+@dataclass(frozen=True)
 class Confirmation:
     """The leaders and the baseline on prompts and seeds that the search never saw.
 
-    `means`: recipe id -> mean of prompt means of the primary score; `gains`: the paired
-    difference to the baseline. Their uncertainty is for `teststrip.evidence`, from the table's
-    rows with `split` held_out.
+    `recipes`: the leaders that were asked for now; `asked`: with those of earlier confirmations,
+    which stay in. `means`: recipe id -> mean of prompt means of the primary score; `gains`: the
+    paired difference to the baseline. Their uncertainty is for `teststrip.evidence`, from the
+    table's rows with `split` held_out. `images`: held-out images in the table.
     """
 
     name: str
@@ -49,13 +92,14 @@ class Confirmation:
     gains: dict[str, float]
     images: int
     images_now: int
+    asked: Asked
 
     def __str__(self) -> str:
         lines = [
             f"{self.name}: {self.images} images ({self.images_now} now) on {self.prompts} held-out "
             f"prompts, {self.seeds} fresh seeds each"
         ]
-        for recipe_id in self.recipes:
+        for recipe_id in self.asked.seeds:
             gain = self.gains.get(recipe_id)
             against = "" if gain is None else f" ({gain:+.4f} against the baseline)"
             lines.append(f"  {recipe_id:18} {_number(self.means.get(recipe_id))}{against}")
@@ -68,6 +112,7 @@ class Confirmation:
             "folder": str(self.folder),
             "table": str(self.table),
             "recipes": list(self.recipes),
+            "asked": self.asked.as_dict(),
         }
 
 

@@ -34,7 +34,7 @@ from teststrip.study.race import (
     reported_steps,
     rungs,
 )
-from teststrip.study.result import Confirmation, Ending, Event, EventKind
+from teststrip.study.result import Asked, Confirmation, Ending, Event, EventKind
 from teststrip.study.table import Origin, build_table, to_bytes
 from teststrip.study.trials import TrialBook, Turn
 
@@ -102,16 +102,26 @@ class Runner:
             also = {}
         return "finished"
 
-    def confirm(self, top: int, seeds: int) -> Confirmation:
-        """Run the leaders and the baseline on held-out blocks; to be called after `run`."""
+    def confirm(self, top: int, seeds: int, asked: Asked) -> Confirmation:
+        """Run the leaders and the baseline on held-out blocks; to be called after `run`.
+
+        `asked`: what earlier confirmations had; it stays in, so that nobody picks among them.
+        """
         ids = [i for i in self.leaders() if i != self.baseline.recipe_id][:top]
+        if not ids:
+            raise StudyError(
+                f"study {self.config.name!r}: no recipe but the baseline came to the end of the "
+                "race, so there is nothing to confirm"
+            )
+        asked = asked.with_round(ids, seeds)
+        self.folder.write(confirm_asked=asked.as_dict())  # a look is counted before it is taken
         before = self.cells.made_now
-        self.confirm_again(ids, seeds)
-        blocks = self.config.held_out_blocks(seeds)
+        self.confirm_again(asked)
+        blocks = self.config.held_out_blocks(asked.most)
         base = np.array(self.cells.values(self.baseline.recipe_id, blocks, self.primary))
         names = np.array([b.block.prompt_id for b in blocks])
         means, gains = {}, {}
-        for recipe_id in [self.baseline.recipe_id, *ids]:
+        for recipe_id in [self.baseline.recipe_id, *asked.seeds]:
             mine = np.array(self.cells.values(recipe_id, blocks, self.primary))
             have, both = np.isfinite(mine), np.isfinite(mine) & np.isfinite(base)
             if have.any():
@@ -129,16 +139,18 @@ class Runner:
             prompts=len(set(names.tolist())),
             means=means,
             gains=gains,
-            images=len(blocks) * (len(ids) + 1),
+            images=sum(c.block.split == "held_out" for c in self.cells.registered.values()),
             images_now=self.cells.made_now - before,
+            asked=asked,
         )
 
-    def confirm_again(self, ids: Sequence[str], seeds: int) -> None:
-        """Have the held-out cells of these recipes and the baseline, and their rows."""
-        blocks = self.config.held_out_blocks(seeds)
+    def confirm_again(self, asked: Asked) -> None:
+        """Have the held-out cells of every recipe ever confirmed and the baseline's."""
         self.cells.lift_limits()
-        self._expected = self.cells.done + len(blocks) * (len(ids) + 1)
-        self.cells.fetch_blocks(dict.fromkeys([self.baseline.recipe_id, *ids], blocks))
+        needs = {i: self.config.held_out_blocks(n) for i, n in asked.seeds.items()}
+        needs = {self.baseline.recipe_id: self.config.held_out_blocks(asked.most)} | needs
+        self._expected = self.cells.done + sum(map(len, needs.values()))
+        self.cells.fetch_blocks(needs)
         self.write_table()
 
     def _run_wave(self, book: TrialBook, turns: Sequence[Turn], also: Mapping[str, int]) -> Ending:

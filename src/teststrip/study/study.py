@@ -20,7 +20,7 @@ from teststrip.study.ledger import Ledger
 from teststrip.study.load import read_study, resolve
 from teststrip.study.parts import Parts, load_generator, load_scorers, versions
 from teststrip.study.plan import Plan, make_plan
-from teststrip.study.result import Confirmation, Ending, StudyResult
+from teststrip.study.result import Asked, Confirmation, Ending, StudyResult
 from teststrip.study.runner import OnEvent, Runner
 from teststrip.study.summary import summarise
 from teststrip.study.tracking import finish, log_recipe
@@ -163,12 +163,16 @@ class Study:
 
         The images that chose a winner flatter it; these do not. They are rows of the same table,
         with `split` held_out. `seeds` for each prompt (the study's own number by default). May be
-        repeated: what is made is not made again. Raises StudyError if the study has not come to
-        an end, ConfigError if it holds no prompts out.
+        repeated: what is made is not made again, and what was confirmed before stays in. Raises
+        StudyError if the study has not come to an end or only its baseline has, ConfigError if it
+        holds no prompts out.
         """
         name = self.config.name
         if not self.config.prompts.held_out:
-            raise ConfigError(f"study {name}: no prompts are held out; set prompts.held_out to .25")
+            raise ConfigError(
+                f"study {name}: no prompts are held out, and the search has seen them all; set "
+                "prompts.held_out to .25 in its file and run it under another name"
+            )
         with self.folder.locked():
             if not self._is_over():
                 raise StudyError(f"study {name!r} has not ended: teststrip study resume {name}")
@@ -177,7 +181,8 @@ class Study:
                 self._runner(parts, on_event, again=f"confirm {name}", replay=True) as runner,
             ):
                 runner.run()
-                confirmation = runner.confirm(top, seeds or self.config.seeds.per_prompt)
+                asked = Asked.of(self.folder.read())
+                confirmation = runner.confirm(top, seeds or self.config.seeds.per_prompt, asked)
             self.folder.write(confirmed=confirmation.as_dict())
             return confirmation
 
@@ -208,9 +213,9 @@ class Study:
                 if self._tracker is not None:
                     self._tracker.start_study(self.config.name, self.config.resolved())
                 ending = runner.run()
-                confirmed = self.folder.read().get("confirmed")
-                if confirmed:  # its rows belong to the table
-                    runner.confirm_again(confirmed["recipes"], confirmed["seeds"])
+                asked = Asked.of(self.folder.read())
+                if asked.seeds:  # its rows belong to the table
+                    runner.confirm_again(asked)
             return self._finish(runner, ending)
 
     def _write_start(self) -> None:
