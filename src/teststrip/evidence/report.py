@@ -2,6 +2,17 @@
 
 Everything typed by a user goes through Jinja's autoescape; a Content-Security-Policy in the page
 allows its own style sheet (by hash) and pictures inside the page, nothing more.
+
+All that is shown comes from one `Analysis`. As soon as it can be made, this room is called so:
+
+    report.render(analysis: Analysis, read_png: sheet.ReadPng) -> str              report.html
+    markdown.render(analysis: Analysis, pictures: str = "contact-sheet.png") -> str  report.md
+    summary.summarise(analysis: Analysis) -> dict[str, Any]                        study.json
+    summary.recipe_metrics(analysis: Analysis) -> dict[str, dict[str, float]]
+    sheet.plan(analysis: Analysis, read_png: sheet.ReadPng) -> (columns, rows)
+    sheet.contact_sheet(columns, rows, title=answer(analysis).headline, subtitle=...,
+                        numbers=analysis.ranking.numbers, higher_is_better=...)    as before
+    answer.answer(analysis: Analysis) -> Answer
 """
 
 import base64
