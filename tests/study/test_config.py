@@ -79,8 +79,13 @@ def test_five_faults_of_mixed_kinds_are_five_lines(config, tmp_path):
         ({"race": {"start": 30}}, "more than the 12 blocks"),
         (
             {"race": {"kind": "wilcoxon"}, "objectives": ["synthetic", "seconds"]},
-            "takes one objective",
+            "wilcoxon takes one objective",
         ),
+        (
+            {"race": {"kind": "frace"}, "objectives": ["synthetic", "seconds"]},
+            "frace takes one objective",
+        ),
+        ({"design": {"kind": "random"}}, "random needs a number of recipes"),
         ({"budget": {"images": 0}}, "greater than or equal to 1"),
         ({"space": {"dummy_a": [0, 1]}}, "only dummies"),
         ({"seeds": 0}, "greater than or equal to 1"),

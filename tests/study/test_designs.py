@@ -8,6 +8,7 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from teststrip.errors import ConfigError
 from teststrip.study.config import StudyConfig
@@ -79,6 +80,26 @@ def test_a_sobol_design_repeats_no_recipe_and_ends_when_there_are_no_more(study)
     assert len({str(p) for p in found}) == 6
 
 
+def test_a_random_design_draws_each_value_about_as_often_and_by_itself(study):
+    space = {"guidance": {"float": [1, 9]}, "scheduler": ["ddim", "euler"], "dummy_a": [0, 1]}
+
+    found = points(study(space=space, design={"kind": "random", "trials": 400}))
+
+    assert len(found) == 400
+    guidance = np.array([p["guidance"] for p in found])
+    euler = np.array([p["scheduler"] == "euler" for p in found])
+    assert stats.kstest((guidance - 1) / 8, "uniform").pvalue > 0.001
+    assert stats.binomtest(int(euler.sum()), 400).pvalue > 0.001
+    assert abs(np.corrcoef(guidance, euler)[0, 1]) < 0.15
+
+
+def test_a_random_design_keeps_constraints_and_repeats_no_recipe(study):
+    found = points(study(design={"kind": "random", "trials": 50}, constraints=["steps < 30"]))
+
+    assert len(found) == len({str(p) for p in found}) == 4
+    assert {p["steps"] for p in found} == {10, 20}
+
+
 def test_a_full_factorial_crosses_the_ends(study):
     space = {"steps": {"int": [10, 50]}, "guidance": {"float": [2, 8]}, "scheduler": ["ddim"]}
 
@@ -104,8 +125,9 @@ def test_half_a_factorial_is_an_orthogonal_array(study):
         assert set(pairs.values()) == {2}, (a, b)
 
 
-def test_designs_are_the_same_in_every_process_and_differ_by_seed(study):
-    design = {"kind": "sobol", "trials": 8}
+@pytest.mark.parametrize("kind", ["sobol", "random"])
+def test_designs_are_the_same_in_every_process_and_differ_by_seed(study, kind):
+    design = {"kind": kind, "trials": 8}
     space = {"guidance": {"float": [1, 9]}}
 
     first, again, other = (

@@ -81,6 +81,10 @@ CASES = {
         {"kind": "wilcoxon", "start": 2, "top": 12, "ask": 4},
     ),
     "tpe-halving": ({"kind": "tpe", "trials": 24}, {"start": 2, "top": 12, "ask": 4}),
+    "random-frace": (
+        {"kind": "random", "trials": 20},
+        {"kind": "frace", "start": 5, "top": 12, "p": 0.2, "ask": 4},
+    ),
     "gp-none": ({"kind": "gp", "trials": 16}, {"kind": "none", "top": 4, "ask": 4}),
     "nsga2-halving": ({"kind": "nsga2", "trials": 20}, {"start": 2, "top": 12, "ask": 4}),
 }

@@ -17,38 +17,18 @@ from teststrip.study.race import (
     ranked,
     rungs,
 )
+from teststrip.testing.worlds import ScoreMatrix, paired_world
 
 
-class Matrix:
-    """Scores of a finished study: [objectives, recipes, blocks]."""
-
-    def __init__(self, values, prompts=None):
-        self.values = np.asarray(values, dtype=float)
-        blocks = self.values.shape[-1]
-        self.names = prompts or [f"p{i % 8}" for i in range(blocks)]
-        self.fetched: dict[str, int] = {}
-
-    def fetch(self, needs):
-        for name, count in needs.items():
-            self.fetched[name] = max(self.fetched.get(name, 0), count)
-
-    def matrix(self, ids, blocks):
-        return self.values[:, [int(i) for i in ids], :blocks]
-
-    def prompts(self, blocks):
-        return self.names[:blocks]
+def seen(values):
+    """All of it was asked for already."""
+    scores = ScoreMatrix(values)
+    scores.fetch({str(i): scores.values.shape[2] for i in range(scores.values.shape[1])})
+    return scores
 
 
 def names(count):
     return [str(i) for i in range(count)]
-
-
-def paired_world(seed, recipes=16, blocks=32, noise=0.0):
-    rng = np.random.default_rng(seed)
-    truth = rng.permutation(recipes) / recipes
-    block = rng.standard_normal(blocks)
-    own = noise * rng.standard_normal((recipes, blocks))
-    return truth, Matrix((truth[:, None] + block + own)[None])
 
 
 @pytest.mark.parametrize("ask", [None, 3])
@@ -91,7 +71,7 @@ def test_where_nothing_is_better_each_recipe_wins_about_as_often():
     wins = np.zeros(6, dtype=int)
     for seed in range(600):
         rng = np.random.default_rng(seed)
-        scores = Matrix((rng.standard_normal(32) + rng.standard_normal((6, 32)))[None])
+        scores = ScoreMatrix((rng.standard_normal(32) + rng.standard_normal((6, 32)))[None])
         race = Halving(scores, rungs(4, 32, 2))
         race.run([Entrant(name) for name in names(6)])
         last = [i for i in names(6) if race.reached[i] == 32]
@@ -136,7 +116,7 @@ def test_failed_cells_are_left_out_for_all_and_not_averaged_away():
     values = np.stack([easy + 1, easy])[None]
     values[0, 0, 3] = math.nan
 
-    assert ranked(["0", "1"], 4, Matrix(values)) == ["0", "1"]
+    assert ranked(["0", "1"], 4, seen(values)) == ["0", "1"]
 
 
 def test_a_recipe_that_fails_too_often_is_out():
@@ -144,7 +124,7 @@ def test_a_recipe_that_fails_too_often_is_out():
     values[0, 1, :3] = math.nan
     values[0, 2] = 1
 
-    assert ranked(names(3), 8, Matrix(values)) == ["2", "0"]
+    assert ranked(names(3), 8, seen(values)) == ["2", "0"]
 
 
 def test_scattered_failures_leave_enough_common_blocks():
@@ -152,14 +132,14 @@ def test_scattered_failures_leave_enough_common_blocks():
     for i in range(6):
         values[0, i, i] = math.nan
 
-    order = ranked(names(6), 8, Matrix(values))
+    order = ranked(names(6), 8, seen(values))
 
     assert order[0] == "5"
     assert len(order) >= 4, "only as many are left out as must be"
 
 
 def test_when_all_fail_the_race_ends():
-    scores = Matrix(np.full((1, 3, 8), math.nan))
+    scores = ScoreMatrix(np.full((1, 3, 8), math.nan))
     race = Halving(scores, rungs(2, 8, 2))
 
     race.run([Entrant(name) for name in names(3)])
@@ -178,7 +158,7 @@ def test_two_objectives_keep_the_trade_off():
     speed[0] = -10  # slow and bad: dominated
     values = np.tile(np.stack([quality, speed])[:, :, None], (1, 1, 4))
 
-    order = ranked(names(6), 4, Matrix(values))
+    order = ranked(names(6), 4, seen(values))
 
     assert order == ["5", "4", "3", "2", "1", "0"]
 

@@ -69,20 +69,20 @@ class Budget(Frozen):
 class Design(Frozen):
     """How recipes are chosen; `trials` is how many (a grid or full factorial needs none)."""
 
-    kind: Literal["grid", "sobol", "factorial", "tpe", "gp", "nsga2"] = "grid"
+    kind: Literal["grid", "sobol", "random", "factorial", "tpe", "gp", "nsga2"] = "grid"
     trials: int | None = Field(default=None, ge=1, le=100_000)
     seed: int = Field(default=0, ge=0, lt=2**31)
 
     @property
     def is_fixed(self) -> bool:
         """All recipes are known before the first image."""
-        return self.kind in ("grid", "sobol", "factorial")
+        return self.kind in ("grid", "sobol", "random", "factorial")
 
 
 class Race(Frozen):
     """How a recipe that cannot win is stopped (see `teststrip.study.race`)."""
 
-    kind: Literal["halving", "wilcoxon", "none"] = "halving"
+    kind: Literal["halving", "frace", "wilcoxon", "none"] = "halving"
     start: int = Field(default=4, ge=1)
     top: int | None = Field(default=None, ge=1)
     eta: float = Field(default=2.0, gt=1, le=10)

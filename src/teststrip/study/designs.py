@@ -1,4 +1,4 @@
-"""Recipes that are all chosen before the first image: grid, Sobol and factorial designs."""
+"""Recipes that are all chosen before the first image: grid, Sobol, random and factorial designs."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -24,7 +24,8 @@ def design_points(design: "Design", space: Space, fits: Fits) -> list[Point]:
 
     `grid`: every combination; dummies are dealt out at random rather than crossed, since crossing
     would repeat every image. `sobol`: a scrambled Sobol sequence (Owen 1998; scipy.stats.qmc),
-    which fills the space evenly and is what importance should be estimated on. `factorial`: every
+    which fills the space evenly and is what importance should be estimated on. `random`:
+    independent draws from the same ranges. `factorial`: every
     choice and both ends of every range, crossed; with fewer `trials` than that, a nearly
     orthogonal part of it.
     """
@@ -32,6 +33,8 @@ def design_points(design: "Design", space: Space, fits: Fits) -> list[Point]:
         draws = _distinct(_sobol(space, design.seed), fits)
         return list(islice(draws, design.trials or 0))
     rng = np.random.default_rng(design.seed)
+    if design.kind == "random":
+        return list(islice(_distinct(_random(space, rng), fits), design.trials or 0))
     solid = Space({n: p for n, p in space.params.items() if not n.startswith(DUMMY)})
     if design.kind == "grid":
         points = list(_distinct(solid.cross(lambda p: p.levels or ()), fits))
@@ -63,9 +66,19 @@ def _sobol(space: Space, seed: int) -> Iterator[Point]:
     count = 1
     while count <= MAX_DRAWS:  # powers of two keep the sequence balanced
         for row in engine.random(count):
-            shares = dict(zip(names, row.tolist(), strict=True))
-            yield space.draw(partial(_at, shares))
+            yield _drawn(space, names, row)
         count = engine.num_generated
+
+
+def _random(space: Space, rng: np.random.Generator) -> Iterator[Point]:
+    names = list(space.params)
+    for _ in range(MAX_DRAWS):
+        yield _drawn(space, names, rng.random(len(names)))
+
+
+def _drawn(space: Space, names: Sequence[str], row: NDArray[np.float64]) -> Point:
+    shares = dict(zip(names, row.tolist(), strict=True))
+    return space.draw(partial(_at, shares))
 
 
 def _at(shares: Mapping[str, float], name: str, param: Param) -> Any:

@@ -13,6 +13,7 @@ from teststrip.study.constraints import Constraint
 from teststrip.study.space import DUMMY, Param, Space
 
 GRID_LIMIT = 20_000
+ONE_OBJECTIVE = ("frace", "wilcoxon")
 
 
 def cross_faults(parts: Mapping[str, Any]) -> list[str]:
@@ -122,7 +123,7 @@ def _objectives(objectives: Any, scorers: Any) -> Iterator[str]:
 
 
 def _design(design: Any, space: Mapping[str, Param]) -> Iterator[str]:
-    if design.kind in ("sobol", "tpe", "gp", "nsga2") and design.trials is None:
+    if design.kind in ("sobol", "random", "tpe", "gp", "nsga2") and design.trials is None:
         yield f"design.trials: {design.kind} needs a number of recipes to try"
     if design.kind == "grid":
         endless = [n for n, p in space.items() if not n.startswith(DUMMY) and p.levels is None]
@@ -154,8 +155,8 @@ def _race(race: Any, prompts: Any, seeds: Any) -> Iterator[str]:
 
 
 def _race_objectives(race: Any, objectives: Any) -> Iterator[str]:
-    if race.kind == "wilcoxon" and len(objectives) > 1:
-        yield "race.kind: Optuna's WilcoxonPruner takes one objective; use halving or none"
+    if race.kind in ONE_OBJECTIVE and len(objectives) > 1:
+        yield f"race.kind: {race.kind} takes one objective; use halving or none"
 
 
 def _unknown(name: str) -> str:

@@ -14,10 +14,11 @@ from teststrip.study.config import StudyConfig
 from teststrip.study.constraints import Constraint
 from teststrip.study.designs import design_points
 from teststrip.study.faults import constraint_names
+from teststrip.study.frace import FEWEST_UNITS
 from teststrip.study.race import rungs
 from teststrip.study.space import DUMMY, Param, Point, Space
 
-WILCOXON_SHARE = 0.37  # of the full grid, measured on 48 simulated recipes; see benchmarks/study
+SHARES = {"wilcoxon": 0.37, "frace": 0.36}  # of the full grid, of 48 recipes, simulated
 
 
 @dataclass(frozen=True)
@@ -134,11 +135,12 @@ def make_plan(config: StudyConfig, seconds_per_image: float | None = None) -> Pl
     top, race = config.top, config.race
     steps = rungs(race.start, top, race.eta) if race.kind == "halving" else [top]
     wave = count if config.design.is_fixed else min(race.ask, count)
-    first = top + wave * (1 if race.kind == "wilcoxon" else steps[0])
+    start = _first_blocks(config, steps)
+    first = top + wave * start
     if config.budget.images is not None and config.budget.images < first:
         raise ConfigError(
             f"study {config.name}: budget.images {config.budget.images} does not pay for the "
-            f"first rung: {first} images (baseline on {top} blocks, {wave} recipes on {steps[0]})",
+            f"first rung: {first} images (baseline on {top} blocks, {wave} recipes on {start})",
         )
     full = (count + 1) * top
     expected = top + _expected(config, count, steps)
@@ -147,7 +149,7 @@ def make_plan(config: StudyConfig, seconds_per_image: float | None = None) -> Pl
     notes = []
     if expected > at_most:
         notes.append(f"the budget stops the search after {at_most} images")
-    if race.kind == "wilcoxon":
+    if race.kind in SHARES:
         notes.append("images_expected is a rough share known from simulation")
     if not held_out:
         notes.append("no prompts are held out: the winner cannot be confirmed on fresh prompts")
@@ -174,8 +176,8 @@ def _expected(config: StudyConfig, count: int, steps: Sequence[int]) -> float:
     race = config.race
     if race.kind == "none":
         return count * steps[-1]
-    if race.kind == "wilcoxon":
-        return min(count, 1 + WILCOXON_SHARE * count) * steps[-1]
+    if race.kind in SHARES:
+        return min(count, 1 + SHARES[race.kind] * count) * steps[-1]
     waves = [count] if config.design.is_fixed else _waves(count, race.ask)
     seen = [0.0] * len(steps)
     images = 0.0
@@ -189,6 +191,12 @@ def _expected(config: StudyConfig, count: int, steps: Sequence[int]) -> float:
                 alive *= min(1.0, go_on / seen[rung])
             before = blocks
     return images
+
+
+def _first_blocks(config: StudyConfig, steps: Sequence[int]) -> int:
+    if config.race.kind == "frace":
+        return min(max(config.race.start, FEWEST_UNITS), config.top)
+    return 1 if config.race.kind == "wilcoxon" else steps[0]
 
 
 def _waves(count: int, ask: int) -> list[int]:

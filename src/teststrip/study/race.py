@@ -8,10 +8,11 @@ blocks, P about .6, and one of the top three in .9, for 480 images instead of 1,
 
 `Halving` (default). Successive halving (Karnin et al. 2013; Jamieson & Talwalkar 2016,
 arXiv 1502.07943): after 4, 8, 16, 32 blocks the better 1/eta go on, but never fewer than `keep`.
-    Where all recipes are known (grid, sobol, factorial) they race together. Where a sampler
+    Where all recipes are known (grid, sobol, random, factorial) they race together. Where a sampler
     proposes them (tpe, gp, nsga2) each wave of `ask` recipes races against all earlier ones that
     reached the same rung, as in asynchronous halving (ASHA: Li et al. 2020, arXiv 1810.05934).
     Several objectives: ranked by non-dominated front, then by the primary objective.
+`FRace`. Friedman's test after every block, see `teststrip.study.frace`. One objective.
 `Wilcoxon`. Optuna's own WilcoxonPruner (p threshold, `start` = its startup steps) asked after
     every block; the recipes of a wave go block by block together so that batches stay full. It
     compares with the best *finished* recipe only, so the first wave is one recipe. One objective.
@@ -25,97 +26,36 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from teststrip.study.frace import FRace
+from teststrip.study.paired import (
+    Entrant,
+    Floats,
+    OutOfBudget,
+    Scores,
+    clustered_mean,
+    front_numbers,
+    ranked,
+    rungs,
+)
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-
-
-class Scores(Protocol):
-    """What a race may ask for and see."""
-
-    def fetch(self, needs: Mapping[str, int]) -> None:
-        """Have each recipe's first n blocks made and scored. May raise OutOfBudget."""
-        ...
-
-    def matrix(self, ids: Sequence[str], blocks: int) -> Floats:
-        """Scores [objectives, recipes, blocks], higher is better, NaN where one failed."""
-        ...
-
-    def prompts(self, blocks: int) -> Sequence[str]:
-        """The prompt of each of the first blocks."""
-        ...
-
-
-class OutOfBudget(Exception):  # noqa: N818 - a normal end, not an error
-    """The next rung would cost more than the budget has left."""
-
-
-def clustered_mean(values: Floats, prompts: Sequence[str]) -> Floats:
-    """The mean over prompts of each prompt's mean: [..., blocks] -> [...]."""
-    labels, index = np.unique(np.asarray(prompts), return_inverse=True)
-    member = index[None, :] == np.arange(len(labels))[:, None]
-    weights: Floats = (member / member.sum(axis=1, keepdims=True)).mean(axis=0)
-    result: Floats = values @ weights
-    return result
-
-
-def rungs(start: int, top: int, eta: float) -> list[int]:
-    """Block counts of a race: 4, 8, 16, 32 for start 4, top 32, eta 2."""
-    counts, count = [], float(min(start, top))
-    while round(count) < top:
-        counts.append(round(count))
-        count = max(count * eta, count + 1)
-    return [*counts, top]
-
-
-def ranked(ids: Sequence[str], blocks: int, scores: Scores) -> list[str]:
-    """The recipes from best to worst, compared on blocks that every one of them has.
-
-    Failed cells are never averaged away: a recipe that failed on more than a quarter of the
-    blocks is left out, and so is the one with most failures for as long as the others share
-    fewer than half of the blocks.
-    """
-    values = scores.matrix(ids, blocks)
-    have: Flags = np.asarray(np.isfinite(values).all(axis=0))
-    inside = np.flatnonzero(have.mean(axis=1) >= 0.75)
-    while len(inside) and have[inside].all(axis=0).sum() < blocks / 2:
-        inside = np.delete(inside, np.argmin(have[inside].sum(axis=1)))
-    if not len(inside):
-        return []
-    common = np.flatnonzero(have[inside].all(axis=0)).tolist()
-    names = [scores.prompts(blocks)[i] for i in common]
-    means = clustered_mean(values[:, inside][:, :, common], names)
-    fronts = front_numbers(means) if len(means) > 1 else np.zeros(len(inside), dtype=np.intp)
-    order = np.lexsort((np.arange(len(inside)), -means[0], fronts))
-    return [ids[inside[i]] for i in order]
-
-
-def front_numbers(means: Floats) -> NDArray[np.intp]:
-    """Non-dominated front of each recipe, 0 is the best (Deb et al. 2002): [objectives, n]."""
-    better: Flags = np.asarray((means[:, :, None] >= means[:, None, :]).all(axis=0))
-    strictly: Flags = np.asarray((means[:, :, None] > means[:, None, :]).any(axis=0))
-    dominates: Flags = better & strictly
-    fronts = np.full(means.shape[1], -1, dtype=np.intp)
-    left = np.ones(means.shape[1], dtype=bool)
-    front = 0
-    while left.any():
-        free = left & ~dominates[left].any(axis=0)
-        fronts[free] = front
-        left &= ~free
-        front += 1
-    return fronts
-
-
-@dataclass(frozen=True)
-class Entrant:
-    """A recipe in a race and, for Optuna's pruner, its trial."""
-
-    recipe_id: str
-    trial: Any = None
+__all__ = [
+    "AnyRace",
+    "Entrant",
+    "Everything",
+    "FRace",
+    "Floats",
+    "Halving",
+    "OutOfBudget",
+    "Scores",
+    "Wilcoxon",
+    "clustered_mean",
+    "front_numbers",
+    "ranked",
+    "reported_steps",
+    "rungs",
+]
 
 
 @dataclass
@@ -214,4 +154,4 @@ class Everything:
         self.reached.update(dict.fromkeys(ids, self.top))
 
 
-AnyRace = Halving | Wilcoxon | Everything
+AnyRace = Halving | FRace | Wilcoxon | Everything

@@ -26,6 +26,7 @@ from teststrip.study.race import (
     AnyRace,
     Entrant,
     Everything,
+    FRace,
     Halving,
     OutOfBudget,
     Wilcoxon,
@@ -255,6 +256,8 @@ class Runner:
         if race.kind == "halving":
             steps = rungs(race.start, top, race.eta)
             return Halving(self.scores, steps, eta=race.eta, keep=race.keep)
+        if race.kind == "frace":
+            return FRace(self.scores, top, race.start, race.p, race.keep, race.ask)
         if race.kind == "wilcoxon":
             return Wilcoxon(self.scores, top, highest_is_best=self.primary.highest_is_best)
         return Everything(self.scores, top)
