@@ -12,7 +12,7 @@ import numpy as np
 
 from teststrip.errors import ConfigError
 from teststrip.evidence.grid import Floats, Grid
-from teststrip.evidence.interval import SEED, Interval, holm, interval, p_value
+from teststrip.evidence.interval import SEED, Interval, effect_sizes, holm, interval, p_value
 from teststrip.evidence.ranking import ALONE, BETTER, UNCLEAR, WORSE
 
 EXACT = 14  # units: all 2^14 sign patterns are tried
@@ -108,14 +108,6 @@ def wilcoxon_p(units: Floats) -> float:
     return float(stats.wilcoxon(moved, method="exact" if exact else "asymptotic").pvalue)
 
 
-def effect_size(units: Floats) -> float | None:
-    """Cohen's d_z: mean over standard deviation; None without spread."""
-    if len(units) < 2:
-        return None
-    mean, sd = float(units.mean()), float(units.std(ddof=1))
-    return mean / sd if sd > 1e-12 * max(1.0, abs(mean)) else None
-
-
 def _difference(grid: Grid, a: str, b: str) -> Floats:
     """[B]: `a` less `b`, positive where `a` is better, NaN where one has no score."""
     missing = [name for name in (a, b) if name not in grid.recipes]
@@ -152,7 +144,7 @@ def _comparison(
         p_permutation=permutation_p(units),
         p_holm=p_holm,
         family=family,
-        effect_size=effect_size(units),
+        effect_size=effect_sizes(units[None])[0],
         wins=float(((both > 0) + 0.5 * (both == 0)).mean()) if len(both) else None,
         loses_on=int((prompts < 0).sum()),
         verdict=_verdict(units, p_holm, 1 - confidence),

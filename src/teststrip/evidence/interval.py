@@ -14,6 +14,7 @@ Student's t below, where a bootstrap has too few resamples to draw from. The rep
 `tests/evidence/test_interval.py`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,9 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
 RESAMPLES = 4000
 LEAST_FOR_BOOTSTRAP = 8
 SEED = 20_261_121
+NUMBERS = 2_000_000  # of a bootstrap in memory at once
 
 
 @dataclass(frozen=True)
@@ -52,19 +55,27 @@ class Interval:
 
 def interval(units: Floats, confidence: float = 0.95) -> Interval:
     """The mean of independent `units` [U] with its interval (method: see above)."""
-    count = len(units)
-    if count == 0:
-        return Interval(float("nan"), None, None, 0)
-    mean = float(units.mean())
-    if count == 1:
-        return Interval(mean, None, None, 1)
-    error = float(units.std(ddof=1)) / count**0.5
-    if error <= 1e-12 * max(1.0, abs(mean)):
-        return Interval(mean, mean, mean, count)
-    below, above = _student(count, confidence)
-    if count >= LEAST_FOR_BOOTSTRAP:
-        below, above = _bootstrap_t(units, confidence) or (below, above)
-    return Interval(mean, mean - above * error, mean - below * error, count)
+    return intervals(units[None], confidence)[0]
+
+
+def intervals(units: Floats, confidence: float = 0.95) -> list[Interval]:
+    """`interval` of each row of `units` [R, U], whose NaN are left out."""
+    out = [Interval(float("nan"), None, None, 0)] * len(units)
+    for rows, some in by_count(units):
+        count = some.shape[1]
+        if count == 0:
+            continue
+        mean, error = _mean_and_error(some)
+        low, high = mean.copy(), mean.copy()
+        moved = np.flatnonzero(error > 1e-12 * np.maximum(1.0, np.abs(mean)))
+        if count > 1 and len(moved):
+            below, above = _quantiles_of_t(some[moved], confidence)
+            low[moved] -= above * error[moved]
+            high[moved] -= below * error[moved]
+        for k, i in enumerate(rows):
+            ends = (float(low[k]), float(high[k])) if count > 1 else (None, None)
+            out[i] = Interval(float(mean[k]), ends[0], ends[1], count)
+    return out
 
 
 def p_value(units: Floats) -> float:
@@ -73,15 +84,46 @@ def p_value(units: Floats) -> float:
     Without any spread (scores with few values) t would be infinite, which would claim too much:
     then the sign test's p counts.
     """
+    return float(p_values(units[None])[0])
+
+
+def p_values(units: Floats) -> Floats:
+    """`p_value` of each row of `units` [R, U], whose NaN are left out."""
     from scipy import stats
 
-    count = len(units)
-    if count < 2 or not units.any():
-        return 1.0
-    error = float(units.std(ddof=1)) / count**0.5
-    if error <= 1e-12 * max(1.0, abs(float(units.mean()))):
-        return float(2.0 ** (1 - count))
-    return float(2 * stats.t.sf(abs(float(units.mean()) / error), count - 1))
+    out = np.ones(len(units))
+    for rows, some in by_count(units):
+        count = some.shape[1]
+        if count < 2:
+            continue
+        mean, error = _mean_and_error(some)
+        moved = error > 1e-12 * np.maximum(1.0, np.abs(mean))
+        p = np.where(some.any(axis=1), 2.0 ** (1 - count), 1.0)
+        p[moved] = 2 * stats.t.sf(np.abs(mean[moved] / error[moved]), count - 1)
+        out[rows] = p
+    return out
+
+
+def effect_sizes(units: Floats) -> list[float | None]:
+    """Cohen's d_z of each row of `units` [R, U]: mean over standard deviation; None without."""
+    out: list[float | None] = [None] * len(units)
+    for rows, some in by_count(units):
+        count = some.shape[1]
+        if count < 2:
+            continue
+        mean, error = _mean_and_error(some)
+        for k in np.flatnonzero(error > 1e-12 * np.maximum(1.0, np.abs(mean))):
+            out[rows[k]] = float(mean[k] / (error[k] * count**0.5))
+    return out
+
+
+def by_count(units: Floats) -> Iterator[tuple[Ints, Floats]]:
+    """Rows with the same number of units, these together: (row numbers [n], units [n, count])."""
+    known = np.isfinite(units)
+    counts = known.sum(axis=1)
+    for count in np.unique(counts):
+        rows = np.flatnonzero(counts == count)
+        yield rows, units[rows][known[rows]].reshape(len(rows), count)
 
 
 def lower_bound(units: Floats, alpha: float) -> float:
@@ -112,25 +154,54 @@ def holm(p_values: Floats) -> Floats:
     return out
 
 
-def _student(count: int, confidence: float) -> tuple[float, float]:
+def _mean_and_error(units: Floats) -> tuple[Floats, Floats]:
+    """Of each row of [R, U]: the mean and its standard error (0 for one unit)."""
+    count = units.shape[1]
+    mean = units.mean(axis=1)
+    if count < 2:
+        return mean, np.zeros(len(units))
+    return mean, units.std(axis=1, ddof=1) / count**0.5
+
+
+def _quantiles_of_t(units: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """The two quantiles of t for each row of [R, U]: bootstrap-t where it works, else Student's."""
     from scipy import stats
 
-    t = float(stats.t.ppf(0.5 + confidence / 2, count - 1))
-    return -t, t
+    count = units.shape[1]
+    high = np.full(len(units), float(stats.t.ppf(0.5 + confidence / 2, count - 1)))
+    low = -high
+    if count >= LEAST_FOR_BOOTSTRAP:
+        size = max(1, NUMBERS // RESAMPLES)
+        for first in range(0, len(units), size):
+            part = slice(first, first + size)
+            found = _bootstrap_t(units[part], confidence)
+            works = np.isfinite(found[0])
+            low[part][works], high[part][works] = found[0][works], found[1][works]
+    return low, high
 
 
-def _bootstrap_t(units: Floats, confidence: float) -> tuple[float, float] | None:
-    """Quantiles of t over resamples; None where ties leave too many resamples without spread."""
-    weights = resampling(len(units))
-    centred = units - units.mean()
-    means = weights @ centred
-    spread = np.sqrt(np.maximum(weights @ centred**2 - means**2, 0.0) / (len(units) - 1))
-    alive = spread > 1e-9 * np.abs(centred).max()
-    if alive.mean() < 0.995:
-        return None
+def _bootstrap_t(units: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """Quantiles of t over resamples; NaN where ties leave too many resamples without spread."""
+    count = units.shape[1]
+    weights = resampling(count)
+    centred = units - units.mean(axis=1, keepdims=True)
+    means = centred @ weights.T
+    spread = (centred**2) @ weights.T
+    spread -= means**2
+    np.maximum(spread, 0.0, out=spread)
+    spread /= count - 1
+    np.sqrt(spread, out=spread)
+    # one unit drawn every time has no spread; rounding leaves 1e-8 of it
+    alive = spread > 1e-6 * np.abs(centred).max(axis=1, keepdims=True)
     tail = (1 - confidence) / 2
-    low, high = np.quantile(means[alive] / spread[alive], [tail, 1 - tail])
-    return float(low), float(high)
+    np.divide(means, spread, out=means, where=alive)
+    whole = alive.all(axis=1)
+    out = np.full((2, len(units)), np.nan)
+    if whole.any():
+        out[:, whole] = np.quantile(means[whole], [tail, 1 - tail], axis=1)
+    for k in np.flatnonzero(~whole & (alive.mean(axis=1) >= 0.995)):
+        out[:, k] = np.quantile(means[k][alive[k]], [tail, 1 - tail])
+    return out[0], out[1]
 
 
 @lru_cache(maxsize=64)

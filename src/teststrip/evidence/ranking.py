@@ -12,10 +12,12 @@ holds the finalists that are not significantly worse than the leader; since any 
 come out as leader, each is tested at 5 % / (recipes - 1) (Bonferroni), so that a finalist that is
 as good as any is in the set in 95 % of studies. (Counting finalists only left it out in 7.5 % of
 simulated races without any difference, since the race had picked who is a finalist.) Intervals
-are for one recipe alone.
+are for one recipe alone. A stopped recipe that the same test cannot call worse than the leader is
+*not ruled out*: the race gave it up as the less promising, not as the worse one.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +25,7 @@ import numpy as np
 from teststrip.errors import ConfigError, StudyError
 from teststrip.evidence.facts import StudyFacts
 from teststrip.evidence.grid import Floats, Grid, Ints, build, levels
-from teststrip.evidence.interval import Interval, holm, interval, p_value
+from teststrip.evidence.interval import Interval, effect_sizes, holm, intervals, p_values
 from teststrip.evidence.numbers import Numbers
 from teststrip.evidence.table import settings_of, varied_fields
 
@@ -43,6 +45,7 @@ class Ranked:
     itself only, never to compare. `adjusted`: the reference's mean plus `gain` in raw units, which
     may be compared. `wins`: share of common blocks on which it beats the reference, ties half.
     `passes`: share of its images that reach the study's threshold. `level`: 0 ran furthest.
+    `effect_size`: mean over standard deviation of the units of `gain` (Cohen's d_z), None without.
     """
 
     recipe_id: str
@@ -62,6 +65,7 @@ class Ranked:
     wins: float | None
     passes: float | None
     seconds: float | None
+    effect_size: float | None = None
 
     @property
     def stopped(self) -> bool:
@@ -74,7 +78,8 @@ class Ranking:
     """All recipes from best to worst, and the names a report needs.
 
     `median` and `worst` are judged on the blocks that every recipe was shown (`common_blocks` of
-    them); None where there are too few recipes.
+    them); None where there are too few recipes. `not_ruled_out`: stopped recipes that may still be
+    as good as the leader; the true best is in `best_set` or here in 95 % of studies.
     """
 
     rows: tuple[Ranked, ...]
@@ -89,10 +94,15 @@ class Ranking:
     comparisons: int
     confidence: float
     prompts: int
+    not_ruled_out: tuple[str, ...] = ()
+
+    @cached_property
+    def _row_of(self) -> dict[str, Ranked]:
+        return {row.recipe_id: row for row in self.rows}
 
     def row(self, recipe_id: str) -> Ranked:
         """One recipe's row. Raises KeyError for an unknown id."""
-        return next(row for row in self.rows if row.recipe_id == recipe_id)
+        return self._row_of[recipe_id]
 
     @property
     def numbers(self) -> Numbers:
@@ -121,52 +131,60 @@ def rank(table: "pd.DataFrame", facts: StudyFacts, grid: Grid | None = None) -> 
             "see the table's `reason`, mend the cause, then resume the study"
         )
     reference = _leader(grid, level) if baseline is None else baseline
-    gains = [_units(grid, i, reference) for i in range(len(grid.recipes))]
-    means = np.array([u.mean() if len(u) else -np.inf for u in gains])
+    gains = _units(grid, grid.sign * (grid.values - grid.values[reference]))
+    means = _row_means(gains)
     best = reference if baseline is None else _first(grid, level, means)
-    lags = gains if best == reference else [_units(grid, i, best) for i in range(len(means))]
+    lags = gains
+    if best != reference:
+        lags = _units(grid, grid.sign * (grid.values - grid.values[best]))
 
-    family = [i for i in range(len(means)) if grid.usable[i] and i != reference]
-    finalists = [i for i in range(len(means)) if grid.usable[i] and level[i] == 0]
+    usable, number = grid.usable, np.arange(len(means))
+    family = np.flatnonzero(usable & (number != reference))
     alpha = 1 - facts.confidence
-    p = np.array([p_value(u) for u in gains])
+    p = p_values(gains)
     p_holm = np.ones(len(p))
     if baseline is None:  # the leader was picked by the data: see best set
         p_holm[family] = np.minimum(p[family] * max(len(family), 1), 1.0)
     else:
         p_holm[family] = holm(p[family])
-    best_set = {
-        i for i in finalists if i == best or not _below(lags[i], alpha / max(len(family), 1))
-    }
-    fields = facts.varied or varied_fields(table)
-    settings = settings_of(table, fields)
+    behind = (_row_means(lags) < 0) & (p_values(lags) / 2 < alpha / max(len(family), 1))
+    as_good = usable & ((number == best) | ~behind)
+    finalist = usable & (level == 0)
+    verdict = _verdicts(grid, gains, p_holm, alpha)
+    verdict[reference] = REFERENCE
+
+    settings = settings_of(table, facts.varied or varied_fields(table))
     seconds = _seconds(table)
     origin = float(np.nanmean(grid.prompt_means(grid.values[reference])))
-
-    order = sorted(
-        range(len(means)), key=lambda i: (not grid.usable[i], level[i], i != best, -means[i], i)
-    )
+    own = intervals(_units(grid, grid.values), facts.confidence)
+    gain = intervals(gains, facts.confidence)
+    lag = gain if best == reference else intervals(lags, facts.confidence)
+    size = effect_sizes(gains)
+    wins, passes = _wins(grid, reference), _passes(grid, facts.threshold)
+    images = grid.have.sum(axis=1).tolist()
+    failed = (grid.tried & ~grid.have).sum(axis=1).tolist()
+    prompts = np.isfinite(grid.prompt_means(grid.values)).sum(axis=1).tolist()
+    order = np.lexsort((number, -means, number != best, level, ~usable)).tolist()
     rows = tuple(
         Ranked(
             recipe_id=grid.recipes[i],
             settings=settings[grid.recipes[i]],
-            level=level[i],
-            images=int(grid.have[i].sum()),
-            prompts=len(set(grid.prompt_index[grid.have[i]].tolist())),
-            failed=int((grid.tried[i] & ~grid.have[i]).sum()),
-            mean=interval(grid.units(grid.values[i]), facts.confidence),
-            gain=interval(gains[i], facts.confidence),
-            lag=interval(lags[i], facts.confidence),
-            adjusted=origin + grid.sign * float(gains[i].mean()) if len(gains[i]) else np.nan,
+            level=int(level[i]),
+            images=images[i],
+            prompts=prompts[i],
+            failed=failed[i],
+            mean=own[i],
+            gain=gain[i],
+            lag=lag[i],
+            adjusted=origin + grid.sign * gain[i].mean,
             p=float(p[i]),
             p_holm=float(p_holm[i]),
-            verdict=REFERENCE
-            if i == reference
-            else _verdict(grid, i, gains[i], float(p_holm[i]), alpha),
-            in_best_set=i in best_set,
-            wins=_wins(grid, i, reference),
-            passes=_passes(grid, i, facts.threshold),
+            verdict=verdict[i],
+            in_best_set=bool(as_good[i] and finalist[i]),
+            wins=wins[i],
+            passes=passes[i],
             seconds=seconds.get(grid.recipes[i]),
+            effect_size=size[i],
         )
         for i in order
     )
@@ -180,11 +198,12 @@ def rank(table: "pd.DataFrame", facts: StudyFacts, grid: Grid | None = None) -> 
         median=median,
         worst=worst,
         best_set=tuple(row.recipe_id for row in rows if row.in_best_set),
-        finalists=len(finalists),
+        finalists=int(finalist.sum()),
         common_blocks=len(blocks),
         comparisons=len(family),
         confidence=facts.confidence,
         prompts=len(grid.prompt_ids),
+        not_ruled_out=tuple(grid.recipes[i] for i in order if as_good[i] and not finalist[i]),
     )
 
 
@@ -201,19 +220,19 @@ def _baseline_index(grid: Grid, table: "pd.DataFrame", facts: StudyFacts) -> int
     return index if grid.usable[index] else None
 
 
-def _levels(grid: Grid, baseline: int | None) -> list[int]:
+def _levels(grid: Grid, baseline: int | None) -> Ints:
     """How far each raced. The baseline runs as far as anybody needs it, so it sets no level."""
-    counts = grid.tried.sum(axis=1).tolist()
-    others = [c for i, c in enumerate(counts) if i != baseline and grid.usable[i]]
+    counts, usable = grid.tried.sum(axis=1).tolist(), grid.usable
+    others = [c for i, c in enumerate(counts) if i != baseline and usable[i]]
     if baseline is not None and others:
         counts[baseline] = min(counts[baseline], max(others))
     top = max(others, default=max(counts))
-    return levels([min(count, top) for count in counts])
+    return np.array(levels([min(count, top) for count in counts]), dtype=np.intp)
 
 
-def _leader(grid: Grid, level: list[int]) -> int:
+def _leader(grid: Grid, level: Ints) -> int:
     """The best of those that ran furthest, on the blocks that all of them share."""
-    inside = np.array([i for i, n in enumerate(level) if n == 0 and grid.usable[i]], dtype=np.intp)
+    inside = np.flatnonzero((level == 0) & grid.usable)
     recipes, blocks = grid.without_holes(inside, np.flatnonzero(grid.tried[inside].any(axis=0)))
     if not len(recipes) or not len(blocks):
         recipes, blocks = inside, np.arange(len(grid.blocks))
@@ -229,44 +248,58 @@ def _means(grid: Grid, recipes: Ints, blocks: Ints) -> Floats:
     return means
 
 
-def _first(grid: Grid, level: list[int], means: Floats) -> int:
-    usable = [i for i in range(len(means)) if grid.usable[i]]
-    return min(usable, key=lambda i: (level[i], -means[i], i))
+def _first(grid: Grid, level: Ints, means: Floats) -> int:
+    return int(np.lexsort((-means, level, ~grid.usable))[0])
 
 
-def _units(grid: Grid, i: int, reference: int) -> Floats:
-    """Independent units of the paired difference, positive where `i` is better."""
-    return grid.units(grid.sign * (grid.values[i] - grid.values[reference]))
+def _units(grid: Grid, values: Floats) -> Floats:
+    """[R, B] -> [R, U]: each row's `grid.units`, in order, NaN where it has fewer."""
+    means = grid.prompt_means(values)
+    alone = np.isfinite(means).sum(axis=1) < 2
+    if not alone.any():
+        return means
+    out = np.full((len(values), max(values.shape[1], means.shape[1])), np.nan)
+    out[~alone, : means.shape[1]] = means[~alone]
+    out[alone, : values.shape[1]] = values[alone]
+    return out
 
 
-def _below(units: Floats, alpha: float) -> bool:
-    """Significantly below 0, one-sided."""
-    return bool(len(units) and units.mean() < 0 and p_value(units) / 2 < alpha)
+def _row_means(units: Floats) -> Floats:
+    """The mean of each row's units; -inf where there are none."""
+    known = np.isfinite(units)
+    count = known.sum(axis=1)
+    total = np.where(known, units, 0.0).sum(axis=1)
+    out: Floats = np.where(count > 0, total / np.maximum(count, 1), -np.inf)
+    return out
 
 
-def _verdict(grid: Grid, i: int, units: Floats, p: float, alpha: float) -> str:
-    if not grid.usable[i]:
-        return FAILED
-    if len(units) < 2:
-        return ALONE
-    if p >= alpha:
-        return UNCLEAR
-    return BETTER if units.mean() > 0 else WORSE
+def _verdicts(grid: Grid, units: Floats, p: Floats, alpha: float) -> list[str]:
+    better = _row_means(units) > 0
+    count = np.isfinite(units).sum(axis=1)
+    words = np.where(p >= alpha, UNCLEAR, np.where(better, BETTER, WORSE))
+    words = np.where(count < 2, ALONE, words)
+    out: list[str] = np.where(grid.usable, words, FAILED).tolist()
+    return out
 
 
-def _wins(grid: Grid, i: int, reference: int) -> float | None:
-    difference = grid.sign * (grid.values[i] - grid.values[reference])
-    both = difference[np.isfinite(difference)]
-    if i == reference or not len(both):
-        return None
-    return float(((both > 0) + 0.5 * (both == 0)).mean())
+def _wins(grid: Grid, reference: int) -> list[float | None]:
+    difference = grid.sign * (grid.values - grid.values[reference])
+    both = np.isfinite(difference).sum(axis=1)
+    ahead = (difference > 0).sum(axis=1) + 0.5 * (difference == 0).sum(axis=1)
+    return [
+        float(won / count) if count and i != reference else None
+        for i, (won, count) in enumerate(zip(ahead, both, strict=True))
+    ]
 
 
-def _passes(grid: Grid, i: int, threshold: float | None) -> float | None:
-    own = grid.values[i][grid.have[i]]
-    if threshold is None or not len(own):
-        return None
-    return float((grid.sign * own >= grid.sign * threshold).mean())
+def _passes(grid: Grid, threshold: float | None) -> list[float | None]:
+    if threshold is None:
+        return [None] * len(grid.recipes)
+    reached = (grid.sign * grid.values >= grid.sign * threshold).sum(axis=1)
+    own = grid.have.sum(axis=1)
+    return [
+        float(good / count) if count else None for good, count in zip(reached, own, strict=True)
+    ]
 
 
 def _seconds(table: "pd.DataFrame") -> dict[str, float]:
