@@ -19,6 +19,7 @@ class StudyFacts:
     recipes were chosen (`grid`, `sobol`, `tpe`, ...), empty where nobody said. `created`: ISO date.
     `delta`: a difference in score that is too small to care about. `held_out_prompts`: prompts kept
     for a confirmation, None where unknown. `source`: the study's file, as a reader may open it.
+    `lower_is_better`: other scores of which less is better.
     """
 
     name: str
@@ -39,6 +40,7 @@ class StudyFacts:
     delta: float | None = None
     held_out_prompts: int | None = None
     source: str = ""
+    lower_is_better: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0.5 <= self.confidence < 1:
