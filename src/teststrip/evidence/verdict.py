@@ -39,7 +39,7 @@ def lines(found: Confirmed, ranking: Ranking, facts: StudyFacts) -> list[str]:
         passes = found.passes.get(row.a)
         out.append(
             f"{row.a}  {recipe_name(row.a, ranking)}: {gain(row, write)}, "
-            f"p {row.p_holm:.3g}, {row.verdict}; {count(row.images, 'image')} of "
+            f"{_p(row.p_holm)}, {row.verdict}; {count(row.images, 'image')} of "
             f"{count(row.prompts, 'prompt')}, behind on {row.loses_on}"
             + (f"; {percent(passes.mean)} pass" if passes else "")
             + (f"; the search promised {write.signed(found.expected[row.a])}")
@@ -89,7 +89,11 @@ def settled_by(row: Comparison) -> str:
     seen = Spread(interplay=sd / 2**0.5, residual=0.0, source="the held-out images")
     needed = prompts_needed(row.gain.mean, seen, seeds, row.family)
     if needed is None or needed > TOO_MANY:
-        return f"If it is as small as that, more than {TOO_MANY:,} prompts would be needed."
+        return f"If the gain is as small as that, more than {TOO_MANY:,} prompts would be needed."
     if needed <= row.prompts:
         return ""
-    return f"If it is as seen, {needed:,} such prompts would settle it in 80 % of cases."
+    return f"If the gain is as seen, {needed:,} such prompts would settle it in 80 % of cases."
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p {value:.3f}"
