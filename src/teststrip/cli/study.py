@@ -26,26 +26,52 @@ Track = Annotated[bool, typer.Option("--track/--no-track", help="Record the stud
 
 
 @app.command()
-def plan(
+def plan(  # noqa: PLR0917 - typer calls it by name
     file: File,
     changes: Changes = None,
     seconds_per_image: Annotated[
         float | None,
-        typer.Option("--seconds-per-image", metavar="S", help="Your model's speed, for the time."),
+        typer.Option("--seconds-per-image", metavar="S", help="Your model's speed; no probe then."),
+    ] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe/--no-probe", help="Make three images to measure the speed.")
+    ] = True,
+    price_per_hour: Annotated[
+        float | None,
+        typer.Option("--price-per-hour", metavar="P", help="Of the machine, for the cost."),
+    ] = None,
+    currency: Annotated[str, typer.Option("--currency", help="What the price is in.")] = "EUR",
+    like: Annotated[
+        str | None,
+        typer.Option("--like", metavar="NAME", help="Earlier study to take the variances from."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a study file and say what it will cost. Nothing is made, no model is opened.
+    """Say what a study will cost and which differences it can tell, before it is run.
+
+    Three images are made to measure the speed, and thrown away; nothing is written.
 
     \b
     Examples:
-      teststrip study plan study.yaml
+      teststrip study plan study.yaml --price-per-hour 2.50
       teststrip study plan study.yaml --set design.trials=64 --seconds-per-image 2.5
+      teststrip study plan study.yaml --no-probe --like first
     """
     from teststrip.study import Study
+    from teststrip.wire.planning import outlook, spread_like
 
-    the_plan = Study.from_yaml(file, changes or ()).plan(seconds_per_image)
-    verbs.show(the_plan.as_dict(), as_json, str(the_plan))
+    study = Study.from_yaml(file, changes or ())
+    goal = study.config.objectives[study.config.primary].score
+    found = outlook(
+        study,
+        beside=file.resolve().parent,
+        seconds_per_image=seconds_per_image,
+        probe=probe,
+        price_per_hour=price_per_hour,
+        currency=currency,
+        spread=spread_like(like, settings().home, goal) if like else None,
+    )
+    verbs.show(found.as_dict(), as_json, str(found))
 
 
 @app.command()

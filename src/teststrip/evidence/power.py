@@ -34,8 +34,8 @@ ASSUMED_TOTAL = (0.25**2 + 1.0**2 + 0.6**2 + 0.25**2 + 0.5**2) ** 0.5
 ASSUMED = Spread(
     interplay=0.25 / ASSUMED_TOTAL,
     residual=0.5 / ASSUMED_TOTAL,
-    source="assumed: recipe x prompt 0.19, residual 0.38 of the standard deviation of images",
-    unit="of the standard deviation of single images",
+    source="assumed: recipe x prompt 0.19, residual 0.38 of the SD of single images",
+    unit="of the standard deviation (SD) of single images",
 )
 
 
