@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from teststrip import __version__, logs
-from teststrip.cli import doctor, findings, image, study, winner
+from teststrip.cli import doctor, findings, image, people, study, winner
 from teststrip.errors import ConfigError, TeststripError
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
@@ -25,7 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.add_typer(image.app, name="image")
-for verb in (findings.report, winner.confirm):
+for verb in (findings.report, people.votes, winner.confirm):
     study.app.command()(verb)
 app.add_typer(study.app, name="study")
 app.command("doctor")(doctor.doctor)

@@ -22,6 +22,7 @@ from teststrip.study.parts import Parts, load_generator, load_scorers, versions
 from teststrip.study.plan import Plan, make_plan
 from teststrip.study.result import Asked, Confirmation, Ending, StudyResult
 from teststrip.study.runner import OnEvent, Runner
+from teststrip.study.scoring import all_columns
 from teststrip.study.summary import summarise
 from teststrip.study.tracking import finish, log_recipe
 
@@ -208,7 +209,7 @@ class Study:
     def _run(self, on_event: OnEvent | None) -> StudyResult:
         with self._parts() as parts:
             find_goals(self.config, parts.scorers)  # before anything is written
-            self._write_start()
+            self._write_start(parts.scorers)
             with self._runner(parts, on_event, again=f"resume {self.config.name}") as runner:
                 if self._tracker is not None:
                     self._tracker.start_study(self.config.name, self.config.resolved())
@@ -218,7 +219,7 @@ class Study:
                     runner.confirm_again(asked)
             return self._finish(runner, ending)
 
-    def _write_start(self) -> None:
+    def _write_start(self, scorers: Sequence[Scorer]) -> None:
         own = self._generator is not None or self._scorers is not None
         started = {} if self.folder.exists() else {"created": datetime.now(UTC).isoformat()}
         self.folder.write(
@@ -229,6 +230,7 @@ class Study:
             parts="python" if own else "named",
             source=str(self._source) if self._source else None,
             versions=versions(),
+            higher_is_better=all_columns(scorers),
         )
         if self._source is not None and self._source.is_file() and not self.folder.yaml.exists():
             write_atomic(self.folder.yaml, self._source.read_bytes())

@@ -37,5 +37,10 @@ def facts_of(study: "Study") -> "StudyFacts":
         created=str(record.get("created", ""))[:10],
         held_out_prompts=len(study.config.prompts.split()[1]),
         source=source,
+        lower_is_better=tuple(
+            column
+            for column, higher in record.get("higher_is_better", {}).items()
+            if not higher and column != result.objective
+        ),
         versions=tuple(sorted(record.get("versions", {}).items())),
     )
