@@ -3,24 +3,34 @@
 A score less its block's mean over the recipes is free of prompt and seed. Only the first rung is
 used: later rungs hold the winners of earlier ones, which would bend every curve. Intervals are
 by prompt, for the recipes of this study: a parameter that was varied together with another
-(random designs) shares its effect.
+(random designs) shares its effect. The words of a curve have the other parameters' effects taken
+off, and are silent where importance shows no effect.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from teststrip.errors import ConfigError
+from teststrip.evidence import anova, shape
+from teststrip.evidence.confounding import LEAST_RECIPES
 from teststrip.evidence.facts import StudyFacts
-from teststrip.evidence.grid import build
+from teststrip.evidence.grid import Floats, Grid, build
+from teststrip.evidence.importance import Importance
 from teststrip.evidence.interval import Interval, interval
+from teststrip.evidence.levels import Levels, levels_of
 from teststrip.evidence.numbers import show
-from teststrip.evidence.table import settings_of, varied_fields
+from teststrip.evidence.searched import Searched, searched
+from teststrip.evidence.terms import LEAST_LEFT, Basis, bases, product
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_POINTS = 8
+NOTHING = "no evidence of effect"
+NOT_JUDGED = "not judged"
+PER_LINE = 16  # recipes for each line of an interaction, about
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,10 @@ class Level:
 class Effect:
     """One parameter. `numeric`: the levels lie on an axis. `binned`: levels are groups of values.
 
-    `blocks` images per recipe over `prompts` prompts were used, of `recipes` recipes.
+    `blocks` images per recipe over `prompts` prompts were used, of `recipes` recipes. `words`: the
+    shape of the curve as far as levels can be told apart ("rises to 6, flat to 9, then falls");
+    "rises" means better, whichever way the score counts. `best_range`: labels of the levels that
+    cannot be told from the best one, empty where there is no evidence of an effect.
     """
 
     field: str
@@ -47,6 +60,8 @@ class Effect:
     blocks: int
     prompts: int
     recipes: int
+    words: str = NOT_JUDGED
+    best_range: tuple[str, ...] = ()
 
     @property
     def span(self) -> float:
@@ -55,65 +70,164 @@ class Effect:
         return max(means) - min(means)
 
 
-def effects(table: "pd.DataFrame", facts: StudyFacts) -> tuple[Effect, ...]:
-    """The effect of every varied parameter, the largest span first."""
-    grid = build(table, facts)
-    recipes, blocks = grid.complete_part()
-    if len(recipes) < 2 or not len(blocks):
+@dataclass(frozen=True)
+class Interaction:
+    """Two parameters together: the advantage in each cell of their levels.
+
+    `gain` and `recipes`: [level of the first][level of the second]; `gain` is None for a cell
+    without recipes. `values`: of the first's levels, numbers where `numeric`. Intervals are by
+    prompt, for the recipes of this study.
+    """
+
+    fields: tuple[str, str]
+    values: tuple[Any, ...]
+    labels: tuple[tuple[str, ...], tuple[str, ...]]
+    numeric: bool
+    gain: tuple[tuple[Interval | None, ...], ...]
+    recipes: tuple[tuple[int, ...], ...]
+    blocks: int
+    prompts: int
+
+
+def effects(
+    table: "pd.DataFrame",
+    facts: StudyFacts,
+    grid: Grid | None = None,
+    importance: Importance | None = None,
+) -> tuple[Effect, ...]:
+    """The effect of every varied parameter, the largest span first.
+
+    `importance` decides of which parameters words are made; without it each is judged by its own
+    levels, corrected for the number of parameters.
+    """
+    part = searched(table, facts, build(table, facts) if grid is None else grid)
+    if part.recipes < 2 or not part.blocks:
         return ()
-    values = grid.sign * grid.values[np.ix_(recipes, blocks)]
-    lead = np.full((len(recipes), len(grid.blocks)), np.nan)
-    lead[:, blocks] = values - values.mean(axis=0)
-    fields = facts.varied or varied_fields(table)
-    settings = settings_of(table, fields)
-    found, alone = [], [facts.baseline]
-    for field in fields:
-        cells = [settings[grid.recipes[i]][field] for i in recipes]
-        groups, numeric, binned = _groups(cells)
-        # a value that only the baseline has was not searched: it would be one recipe's doing
-        groups = [g for g in groups if [grid.recipes[recipes[k]] for k in g[2]] != alone]
-        if len(groups) < 2:
+    words = _Words(part, facts, importance)
+    found = []
+    for field, cells in part.cells.items():
+        levels = levels_of(cells)
+        if len(levels.groups) < 2:
             continue
+        text, best = words.of(field, levels)
         found.append(
             Effect(
                 field=field,
-                numeric=numeric,
-                binned=binned,
+                numeric=levels.numeric,
+                binned=levels.binned,
                 levels=tuple(
-                    Level(
-                        value=value,
-                        label=label,
-                        gain=interval(grid.units(lead[members].mean(axis=0)), facts.confidence),
-                        recipes=len(members),
-                    )
-                    for value, label, members in groups
+                    Level(g.value, g.label, _gain(part, g.members, facts), len(g.members))
+                    for g in levels.groups
                 ),
-                blocks=len(blocks),
-                prompts=len(set(grid.prompt_index[blocks].tolist())),
-                recipes=len(recipes),
+                blocks=part.blocks,
+                prompts=part.prompts,
+                recipes=part.recipes,
+                words=text,
+                best_range=best,
             )
         )
     return tuple(sorted(found, key=lambda effect: -effect.span))
 
 
-def _groups(cells: list[Any]) -> tuple[list[tuple[Any, str, list[int]]], bool, bool]:
-    """(value, label, indices of its recipes) per level; are they numeric; are they binned."""
-    numbers = [c for c in cells if isinstance(c, int | float) and not isinstance(c, bool)]
-    if len(numbers) < len(cells):
-        labels = {i: show(c) for i, c in enumerate(cells)}
-        names = sorted(set(labels.values()))
-        return [(n, n, [i for i in labels if labels[i] == n]) for n in names], False, False
-    distinct = sorted(set(numbers))
-    if len(distinct) <= MOST_POINTS:
-        return (
-            [(v, show(v), [i for i, c in enumerate(cells) if c == v]) for v in distinct],
-            True,
-            False,
+def interaction(
+    table: "pd.DataFrame", facts: StudyFacts, fields: tuple[str, str], grid: Grid | None = None
+) -> Interaction:
+    """The cells of two parameters, to be drawn as a line for each level of the second.
+
+    Raises ConfigError where one of them does not vary.
+    """
+    part = searched(table, facts, build(table, facts) if grid is None else grid)
+    if missing := [field for field in fields if field not in part.cells]:
+        raise ConfigError(
+            f"interaction: {', '.join(missing)} does not vary in study {facts.name!r}; "
+            f"these do: {', '.join(part.cells) or 'none'}"
         )
-    bins = np.array_split(np.argsort(np.array(numbers), kind="stable"), MOST_POINTS - 2)
-    groups = []
-    for members in bins:
-        inside = [numbers[i] for i in members]
-        label = f"{show(min(inside))} to {show(max(inside))}"
-        groups.append((float(np.median(inside)), label, [int(i) for i in members]))
-    return groups, True, True
+    lines = max(2, min(4, part.recipes // PER_LINE))
+    first = levels_of(part.cells[fields[0]], bins=4)
+    second = levels_of(part.cells[fields[1]], points=4, bins=lines)
+    cells = [[sorted(set(a.members) & set(b.members)) for b in second.groups] for a in first.groups]
+    return Interaction(
+        fields=fields,
+        values=tuple(g.value for g in first.groups),
+        labels=(tuple(g.label for g in first.groups), tuple(g.label for g in second.groups)),
+        numeric=first.numeric,
+        gain=tuple(tuple(_gain(part, c, facts) if c else None for c in row) for row in cells),
+        recipes=tuple(tuple(len(c) for c in row) for row in cells),
+        blocks=part.blocks,
+        prompts=part.prompts,
+    )
+
+
+def _gain(part: Searched, members: Sequence[int], facts: StudyFacts) -> Interval:
+    return interval(part.lead[list(members)].mean(axis=0), facts.confidence)
+
+
+class _Words:
+    """Puts curves into words: the additive model is fitted once for all parameters."""
+
+    def __init__(self, part: Searched, facts: StudyFacts, importance: Importance | None) -> None:
+        self._part, self._verdict = part, importance
+        self._bases: list[Basis] = bases(part.cells, part.recipes)[0]
+        self._freedom = part.recipes - 1 - sum(b.df for b in self._bases)
+        self._silent = (
+            facts.is_adaptive
+            or part.recipes < LEAST_RECIPES
+            or self._freedom < LEAST_LEFT
+            or bool(importance and importance.refused)
+        )
+        if self._silent:
+            return
+        self._columns = np.hstack([b.columns for b in self._bases] + self._shown_pairs())
+        self._weights = np.linalg.lstsq(self._columns, part.lead, rcond=None)[0]  # [df, U]
+        left = (part.lead - self._columns @ self._weights).mean(axis=1)
+        self._freedom = part.recipes - 1 - anova.span([self._columns], part.recipes).shape[1]
+        self._noise = float((left**2).sum()) / max(self._freedom, 1)
+
+    def of(self, field: str, levels: Levels) -> tuple[str, tuple[str, ...]]:
+        """(words, labels of the best levels)."""
+        if self._silent:
+            return NOT_JUDGED, ()
+        names, shown, partners = self._judged(field)
+        if field not in names:
+            return "changed together with another setting: not judged", ()
+        depends = f"depends on {' and '.join(partners)}" if partners else ""
+        if not shown:
+            return (f"{NOTHING} on average, but it {depends}" if depends else NOTHING), ()
+        groups = [g.members for g in levels.groups]
+        adjusted = self._adjusted(field)
+        family = 1 if self._verdict else len(self._bases)
+        differs = shape.differences(adjusted, groups, self._noise, self._freedom, family)
+        means = np.array([adjusted[list(g)].mean() for g in groups])
+        labels = [g.label for g in levels.groups]
+        if not levels.numeric:
+            text = shape.of_choices(labels, means, differs)
+        else:
+            middles = [f"about {show(float(f'{g.value:.2g}'))}" for g in levels.groups]
+            text = shape.of_numbers(middles if levels.binned else labels, means, differs)
+        if text == shape.UNSHAPED and self._verdict is None:
+            return NOTHING, ()
+        return f"{text}; {depends}" if depends else text, shape.best(labels, means, differs)
+
+    def _judged(self, field: str) -> tuple[list[str], bool, list[str]]:
+        """Fields that were judged; is this one shown; with which others does it interact."""
+        if self._verdict is None:
+            return [b.field for b in self._bases], True, []
+        mains = {term.fields[0]: term.shown for term in self._verdict.mains}
+        pairs = [t.fields for t in self._verdict.pairs if t.shown and field in t.fields]
+        return list(mains), mains.get(field, False), [f for p in pairs for f in p if f != field]
+
+    def _shown_pairs(self) -> list[Floats]:
+        """Their columns: what a pair adds to the parameters' own effects is no noise."""
+        by_name = {b.field: b for b in self._bases}
+        pairs = [t.fields for t in self._verdict.pairs if t.shown] if self._verdict else []
+        crossed = [product(by_name[a], by_name[b], self._freedom // 4) for a, b in pairs]
+        return [columns for columns in crossed if columns is not None]
+
+    def _adjusted(self, field: str) -> Floats:
+        """[R, U]: advantages less what the other parameters and the shown pairs explain."""
+        ends = np.cumsum([b.df for b in self._bases])
+        own = next(k for k, b in enumerate(self._bases) if b.field == field)
+        others = np.ones(len(self._weights), dtype=bool)
+        others[ends[own] - self._bases[own].df : ends[own]] = False
+        taken: Floats = self._part.lead - self._columns[:, others] @ self._weights[others]
+        return taken
