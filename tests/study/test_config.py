@@ -82,6 +82,10 @@ def test_five_faults_of_mixed_kinds_are_five_lines(config, tmp_path):
             "wilcoxon takes one objective",
         ),
         (
+            {"race": {"kind": "posterior"}, "objectives": ["synthetic", "seconds"]},
+            "posterior takes one objective",
+        ),
+        (
             {"race": {"kind": "frace"}, "objectives": ["synthetic", "seconds"]},
             "frace takes one objective",
         ),

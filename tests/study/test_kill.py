@@ -81,6 +81,11 @@ CASES = {
         {"kind": "wilcoxon", "start": 2, "top": 12, "ask": 4},
     ),
     "tpe-halving": ({"kind": "tpe", "trials": 24}, {"start": 2, "top": 12, "ask": 4}),
+    "grid-posterior": ({"kind": "grid"}, {"kind": "posterior", "start": 2, "top": 12}),
+    "tpe-posterior": (
+        {"kind": "tpe", "trials": 24},
+        {"kind": "posterior", "start": 2, "top": 12, "ask": 8, "keep": 1},
+    ),
     "random-frace": (
         {"kind": "random", "trials": 20},
         {"kind": "frace", "start": 5, "top": 12, "p": 0.2, "ask": 4},

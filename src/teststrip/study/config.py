@@ -82,12 +82,13 @@ class Design(Frozen):
 class Race(Frozen):
     """How a recipe that cannot win is stopped (see `teststrip.study.race`)."""
 
-    kind: Literal["halving", "frace", "wilcoxon", "none"] = "halving"
+    kind: Literal["halving", "posterior", "frace", "wilcoxon", "none"] = "halving"
     start: int = Field(default=4, ge=1)
     top: int | None = Field(default=None, ge=1)
     eta: float = Field(default=2.0, gt=1, le=10)
     keep: int = Field(default=3, ge=1)
     p: float = Field(default=0.1, gt=0, lt=0.5)
+    regret: float = Field(default=0.01, gt=0, lt=1)
     ask: int = Field(default=8, ge=1, le=512)
 
 

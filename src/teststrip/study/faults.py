@@ -13,7 +13,7 @@ from teststrip.study.constraints import Constraint
 from teststrip.study.space import DUMMY, Param, Space
 
 GRID_LIMIT = 20_000
-ONE_OBJECTIVE = ("frace", "wilcoxon")
+ONE_OBJECTIVE = ("posterior", "frace", "wilcoxon")
 
 
 def cross_faults(parts: Mapping[str, Any]) -> list[str]:

@@ -23,7 +23,11 @@ from teststrip.study.stages import Stage, halving, within
 
 __all__ = ["Plan", "Recipes", "baseline_point", "fixed_points", "make_plan"]
 
-SHARES = {"wilcoxon": 0.37, "frace": 0.36}  # of the full grid, of 48 recipes, simulated
+SHARES = {
+    "wilcoxon": 0.37,
+    "frace": 0.36,
+    "posterior": 0.27,
+}  # of the full grid, of 48 recipes, simulated
 LEADERS = 3  # that a confirmation runs beside the baseline
 
 
@@ -221,4 +225,6 @@ def _first_blocks(config: StudyConfig, steps: Sequence[int]) -> int:
     """Blocks that every recipe of a wave is given before the first is stopped."""
     if config.race.kind == "frace":
         return min(max(config.race.start, FEWEST_UNITS), steps[-1])
+    if config.race.kind == "posterior":
+        return min(config.race.start, config.top)
     return 1 if config.race.kind == "wilcoxon" else steps[0]

@@ -12,6 +12,8 @@ arXiv 1502.07943): after 4, 8, 16, 32 blocks the better 1/eta go on, but never f
     proposes them (tpe, gp, nsga2) each wave of `ask` recipes races against all earlier ones that
     reached the same rung, as in asynchronous halving (ASHA: Li et al. 2020, arXiv 1810.05934).
     Several objectives: ranked by non-dominated front, then by the primary objective.
+`Posterior`. The next images go to the recipes that may still turn out best, until the rest of the
+    full grid is not expected to gain anything, see `teststrip.study.posterior`. One objective.
 `FRace`. Friedman's test after every block, see `teststrip.study.frace`. One objective.
 `Wilcoxon`. Optuna's own WilcoxonPruner (p threshold, `start` = its startup steps) asked after
     every block; the recipes of a wave go block by block together so that batches stay full. It
@@ -39,6 +41,7 @@ from teststrip.study.paired import (
     ranked,
     rungs,
 )
+from teststrip.study.posterior import Posterior
 
 __all__ = [
     "AnyRace",
@@ -48,6 +51,7 @@ __all__ = [
     "Floats",
     "Halving",
     "OutOfBudget",
+    "Posterior",
     "Scores",
     "Wilcoxon",
     "clustered_mean",
@@ -154,4 +158,4 @@ class Everything:
         self.reached.update(dict.fromkeys(ids, self.top))
 
 
-AnyRace = Halving | FRace | Wilcoxon | Everything
+AnyRace = Halving | Posterior | FRace | Wilcoxon | Everything

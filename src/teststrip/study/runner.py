@@ -29,6 +29,7 @@ from teststrip.study.race import (
     FRace,
     Halving,
     OutOfBudget,
+    Posterior,
     Wilcoxon,
     clustered_mean,
     ranked,
@@ -256,6 +257,9 @@ class Runner:
         if race.kind == "halving":
             steps = rungs(race.start, top, race.eta)
             return Halving(self.scores, steps, eta=race.eta, keep=race.keep)
+        if race.kind == "posterior":
+            seed = self.config.design.seed
+            return Posterior(self.scores, top, race.start, race.regret, race.keep, seed)
         if race.kind == "frace":
             return FRace(self.scores, top, race.start, race.p, race.keep, race.ask)
         if race.kind == "wilcoxon":
