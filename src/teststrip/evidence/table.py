@@ -122,11 +122,12 @@ def settings_of(frame: "pd.DataFrame", fields: Sequence[str]) -> dict[str, dict[
 
 def varied_fields(frame: "pd.DataFrame") -> tuple[str, ...]:
     """Settings with more than one value in the table, without their `recipe.`."""
+    recipes = frame.drop_duplicates("recipe_id")
     return tuple(
         str(name).removeprefix(RECIPE)
         for name in frame
         if str(name).startswith(RECIPE)
-        and len({repr(plain(value)) for value in frame[name].tolist()}) > 1
+        and len({repr(plain(value)) for value in recipes[name].tolist()}) > 1
     )
 
 
