@@ -13,6 +13,7 @@ from teststrip.evidence.effects import Effect, effects
 from teststrip.evidence.facts import StudyFacts
 from teststrip.evidence.grid import Grid, build
 from teststrip.evidence.importance import Importance, importance
+from teststrip.evidence.kinds import Kind, kinds
 from teststrip.evidence.luck import Luck, luck
 from teststrip.evidence.mixed import fit
 from teststrip.evidence.pareto import Front, pareto
@@ -47,6 +48,7 @@ class Analysis:
     people: People | None
     confirmed: Confirmed | None
     advice: tuple[Advice, ...]
+    kinds: tuple[Kind, ...] = ()
 
 
 def analyse(table: "pd.DataFrame", facts: StudyFacts, votes: Sequence[Vote] = ()) -> Analysis:
@@ -88,6 +90,7 @@ def analyse(table: "pd.DataFrame", facts: StudyFacts, votes: Sequence[Vote] = ()
             confirmed=tested,
             grid=grid,
         ),
+        kinds=kinds(table, grid, ranking, facts.confidence),
     )
 
 
