@@ -1,10 +1,11 @@
 """People's votes of a study: from a file into its folder, and from there to the evidence."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from teststrip.errors import StudyError
+from teststrip.errors import ConfigError, StudyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from teststrip.evidence.agreement import Agreement
     from teststrip.evidence.people import People, Vote
     from teststrip.study import Study
+
+log = logging.getLogger(__name__)
+VOTE = ("prompt_id", "seed", "left", "right", "choice", "rater")
 
 
 @dataclass(frozen=True)
@@ -32,22 +36,17 @@ class Votes:
 
 
 def votes_of(folder: Path) -> "list[Vote]":
-    """The votes stored in a study's folder. Raises StorageError, ConfigError if one is damaged."""
+    """The votes stored in a study's folder; one that cannot be is left out. Raises StorageError."""
     from teststrip.evidence.people import Vote
     from teststrip.study.votes import stored_votes
 
-    return [
-        Vote(
-            prompt_id=row["prompt_id"],
-            seed=row["seed"],
-            left=row["left"],
-            right=row["right"],
-            choice=row["choice"],
-            rater=row["rater"],
-            vote_id=row["id"],
-        )
-        for row in stored_votes(folder)
-    ]
+    found = []
+    for row in stored_votes(folder):
+        try:
+            found.append(Vote(**{name: row[name] for name in VOTE}, vote_id=row["id"]))
+        except ConfigError as exc:
+            log.warning("%s: vote %r is left out: %s", folder, row["id"], exc)
+    return found
 
 
 def import_votes(folder: Path, file: Path, table: "pd.DataFrame") -> int:
