@@ -25,7 +25,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.add_typer(image.app, name="image")
-for verb in (findings.report, people.votes, winner.confirm):
+for verb in (
+    findings.analyze,
+    findings.compare,
+    findings.report,
+    people.votes,
+    winner.confirm,
+    winner.export,
+    winner.promote,
+):
     study.app.command()(verb)
 app.add_typer(study.app, name="study")
 app.command("doctor")(doctor.doctor)
