@@ -7,14 +7,16 @@ from its estimated block effects, whose error covariance C is known:
 
 fitted by REML once more. On a table without holes both steps give the estimators of the balanced
 analysis of variance wherever these are not negative. Intervals are credible intervals with flat
-priors on the standard deviations, as in `mixed`.
+priors on the standard deviations, as in `mixed`; that of the blocks falls beyond three times the
+spread of their effects, where two prompts would leave it improper. They are widened where recipes
+scatter unequally (`_wider`).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from teststrip.evidence import posterior
+from teststrip.evidence import mixed, posterior
 from teststrip.evidence.grid import Floats, Grid
 from teststrip.evidence.interval import SEED
 from teststrip.evidence.mixed import Fit
@@ -95,6 +97,7 @@ def decompose(grid: Grid, fit: Fit | None, confidence: float = 0.95) -> Variance
     share, shares = values / values.sum(), draws / draws.sum(axis=1, keepdims=True)
     tail = (1 - confidence) / 2
     low, high = np.quantile(shares, [tail, 1 - tail], axis=0)
+    low, high = _widened(share, low, high, _wider(fit, values, draws, inner))
     now, futures = _futures(fit, confidence)
     return Variance(
         shares=tuple(
@@ -118,6 +121,46 @@ def half_width(fit: Fit, prompts: int, seeds: int, confidence: float = 0.95) -> 
 
     t = float(stats.t.ppf(0.5 + confidence / 2, prompts - 1))
     return t * float(np.sqrt(2 * (fit.interaction + fit.residual / seeds) / prompts))
+
+
+def _wider(fit: Fit, values: Floats, draws: Floats, inner: list[int]) -> Floats:
+    """By how much to widen the interval of each share, at least 1.
+
+    The posterior takes scores for normal and recipes for alike. Where tails are heavy or one
+    recipe scatters more than another, the jackknife over recipes knows better how far the
+    residual and recipe x prompt may be off: with the blocks' variances held, its standard
+    deviation over the posterior's.
+    """
+    from scipy import stats
+
+    out = np.ones(len(values))
+    drawn = draws.copy()
+    first = len(values) - len(inner)
+    drawn[:, 1:first] = values[1:first]
+    left_out = mixed.jackknife(fit)
+    again = np.tile(values, (len(left_out), 1))
+    again[:, 0], again[:, first:] = left_out[:, 0], left_out[:, inner]
+    if len(again) < 3:
+        return out
+    model = (drawn / drawn.sum(axis=1, keepdims=True)).var(axis=0)
+    groups = again / again.sum(axis=1, keepdims=True)
+    found = groups.var(axis=0) * (len(groups) - 1)
+    few = stats.t.ppf(0.975, len(groups) - 1) / stats.norm.ppf(0.975)
+    wider = few * np.sqrt(found / np.maximum(model, 1e-300))
+    out[first:] = np.maximum(wider[first:], 1.0)
+    return out
+
+
+def _widened(share: Floats, low: Floats, high: Floats, by: Floats) -> tuple[Floats, Floats]:
+    """Intervals `by` times as wide on the scale of log odds, where shares at 0 stay at 0."""
+    known = (by > 1) & (share > 0) & (share < 1)
+    low, high = np.minimum(low, share), np.maximum(high, share)
+    s, below, above = (np.clip(x[known], 1e-12, 1 - 1e-12) for x in (share, low, high))
+    odds, by = s / (1 - s), by[known]
+    under = odds * ((below / (1 - below)) / odds) ** by
+    over = odds * ((above / (1 - above)) / odds) ** by
+    low[known], high[known] = under / (1 + under), over / (1 + over)
+    return low, high
 
 
 def _futures(fit: Fit, confidence: float) -> tuple[Future | None, tuple[Future, ...]]:
@@ -199,6 +242,11 @@ def _restricted(
     return value, P, Py
 
 
+def _log_prior(sd: Floats | float) -> float:
+    """Of standard deviations in units of the block effects' spread."""
+    return -float(np.log1p((np.asarray(sd) / 3) ** 2).sum())
+
+
 def _draw(y: Floats, C: Floats, parts: list[Floats], mode: Floats) -> Floats:
     """Draws of the variances, flat in the standard deviations, from a grid of cells."""
     top = _restricted(y, C, parts, mode)[0]
@@ -208,7 +256,7 @@ def _draw(y: Floats, C: Floats, parts: list[Floats], mode: Floats) -> Floats:
         def fall(sd: float, k: int = k) -> float:
             x = mode.copy()
             x[k] = sd**2
-            return top - _restricted(y, C, parts, x)[0]
+            return top - _restricted(y, C, parts, x)[0] - _log_prior(sd)
 
         here = float(np.sqrt(mode[k]))
         high, low = here + 0.1, here
@@ -219,8 +267,8 @@ def _draw(y: Floats, C: Floats, parts: list[Floats], mode: Floats) -> Floats:
         axes.append(np.linspace(low, high, NODES + 1))
     centres = [(edges[1:] + edges[:-1]) / 2 for edges in axes]
     nodes = np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1).reshape(-1, len(parts))
-    log_p = np.array([_restricted(y, C, parts, node**2)[0] for node in nodes]) - top
-    weights = np.exp(log_p)
+    log_p = [_restricted(y, C, parts, node**2)[0] - top + _log_prior(node) for node in nodes]
+    weights = np.exp(np.array(log_p))
     which = np.repeat(
         np.arange(len(nodes)), posterior.spread(weights / weights.sum(), posterior.DRAWS)
     )
