@@ -159,7 +159,7 @@ def _judge_pairs(
         p = dict(
             zip(open_, permutation.p_values(list(open_.values()), response, null), strict=True)
         )
-        first = min(p, key=lambda f: (p[f], -anova.ratio(open_[f], response)))
+        first = min(p, key=lambda f: (p[f], -float(anova.share(open_[f], response))))
         level = ALPHA / len(waiting)
         if p[first] > level:
             p_holm = np.maximum(holm(np.array(list(p.values()))), floor)

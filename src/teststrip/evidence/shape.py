@@ -10,7 +10,7 @@ from teststrip.evidence.grid import Floats
 from teststrip.evidence.interval import holm, p_value
 
 ALPHA = 0.05
-LEVEL = 0.15  # "flat": not distinguishable, and within this part of the way up or down
+LEVEL = 0.12  # "flat": not distinguishable, and within this part of the way up or down
 MOST_NAMES = 4
 UNSHAPED = "it matters, but no two values can be told apart"
 

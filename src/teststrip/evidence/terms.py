@@ -12,7 +12,7 @@ from teststrip.evidence.searched import is_number, show_key
 
 MOST_LEVELS = 6  # up to here each value of a number has its own level
 CUBIC = 3
-LOG_FROM = 10.0  # a range of this ratio is bent less on a log scale
+LOG_FROM = 10.0  # a range of this ratio may have been searched on a log scale
 LEAST_LEFT = 4  # degrees of freedom for the noise, at least
 SMALL = 1e-7
 
@@ -39,7 +39,7 @@ def basis(field: str, cells: Sequence[Any], most: int | None = None) -> Basis:
     """The columns of one parameter.
 
     Words, and numbers of few values: a level each. Other numbers: linear, quadratic and cubic
-    (on a log scale where the range spans a factor of ten), at most `most` of them. Numbers among
+    (on a log scale where they were searched on one), at most `most` of them. Numbers among
     which some recipes have none ("no guidance"): a level for these, a curve for the rest.
     """
     numbers = np.array([float(c) if is_number(c) else np.nan for c in cells])
@@ -48,8 +48,7 @@ def basis(field: str, cells: Sequence[Any], most: int | None = None) -> Basis:
     top = CUBIC if len(distinct) > MOST_LEVELS else len(distinct) - 1
     degree = top if most is None else min(top, most)
     if known.all():
-        wide = distinct[0] > 0 and distinct[-1] > LOG_FROM * distinct[0]
-        curve = _powers(np.log(numbers) if wide else numbers, degree)
+        curve = _powers(np.log(numbers) if _is_log(distinct) else numbers, degree)
         return Basis(field, orthonormal(curve), True, degree < len(distinct) - 1)
     words = [show_key(c) for c in cells]
     if len(distinct) > MOST_LEVELS:
@@ -113,6 +112,18 @@ def orthonormal(columns: Floats) -> Floats:
     if not kept.all():
         return orthonormal(centred[:, kept])
     return np.asarray(q)
+
+
+def _is_log(distinct: Floats) -> bool:
+    """Wide, and spread more evenly on a log scale (0.01 to 1 drawn evenly is as wide)."""
+    if distinct[0] <= 0 or distinct[-1] < LOG_FROM * distinct[0]:
+        return False
+    even = np.linspace(0, 1, len(distinct))
+
+    def off(z: Floats) -> float:
+        return float(np.abs((z - z[0]) / (z[-1] - z[0]) - even).max())
+
+    return off(np.log(distinct)) < off(distinct)
 
 
 def _degree(one: Basis, column: int) -> int:
