@@ -188,8 +188,9 @@ def _gains(
     means, draws = found.gains([row_of[n] for n in names], row_of[reference])
     tail = (1 - confidence) / 2
     low, high = np.quantile(draws, [tail, 1 - tail], axis=1)
+    units = fit.prompts if fit.prompts > 1 else len(fit.blocks)
     return {
-        name: Interval(float(means[k]), float(low[k]), float(high[k]), fit.prompts)
+        name: Interval(float(means[k]), float(low[k]), float(high[k]), units)
         for k, name in enumerate(names)
     }
 
