@@ -103,3 +103,33 @@ def shown(worlds):
             }
         )
     return checked(pd.DataFrame(rows)), pictures, recipes[0].recipe_id
+
+
+@pytest.fixture(scope="session")
+def known(shown):
+    """(analysis, read_png) of the study of `shown`."""
+    from teststrip.evidence.analysis import analyse
+
+    table, pictures, baseline = shown
+    facts = StudyFacts(
+        name="a <i>study</i>",
+        objective="clip@1",
+        baseline=baseline,
+        varied=("scheduler", "steps", "guidance"),
+        threshold=0.25,
+        seconds=151.0,
+        peak_rss_mb=1900.0,
+        command="teststrip study run study.yaml",
+        design="grid",
+    )
+    return analyse(table, facts), pictures.__getitem__
+
+
+@pytest.fixture(scope="session")
+def full(known):
+    """An analysis with every conclusion there can be (see `analyses.py`)."""
+    path = Path(__file__).with_name("analyses.py")
+    spec = importlib.util.spec_from_file_location("analyses", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.everything(known[0])

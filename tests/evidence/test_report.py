@@ -1,24 +1,21 @@
-"""The report, the contact sheet and the summary; the page in a real browser."""
+"""The report as a page: what it says, what it loads, how it stands in a real browser."""
 
-import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from teststrip import a1111, png
-from teststrip.errors import ConfigError, StorageError
-from teststrip.evidence import report, sheet
+from teststrip import a1111
+from teststrip.errors import StorageError
+from teststrip.evidence import gallery, markdown, report, views
+from teststrip.evidence.analysis import analyse
 from teststrip.evidence.answer import answer
-from teststrip.evidence.facts import StudyFacts
-from teststrip.evidence.numbers import Numbers
-from teststrip.evidence.ranking import rank
-from teststrip.evidence.summary import recipe_metrics, summarise
+from teststrip.evidence.summary import summarise
 from teststrip.evidence.table import checked
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -33,22 +30,6 @@ ARGUMENTS = [
 
 
 @pytest.fixture(scope="module")
-def known(shown):
-    table, pictures, baseline = shown
-    facts = StudyFacts(
-        name="a <i>study</i>",
-        objective="clip@1",
-        baseline=baseline,
-        varied=("scheduler", "steps", "guidance"),
-        threshold=0.25,
-        seconds=151.0,
-        peak_rss_mb=1900.0,
-        command="teststrip study run study.yaml",
-    )
-    return table, facts, pictures.__getitem__
-
-
-@pytest.fixture(scope="module")
 def page(known):
     return report.render(*known)
 
@@ -56,48 +37,107 @@ def page(known):
 class Tags(HTMLParser):
     def __init__(self, text):
         super().__init__()
-        self.seen, self.addresses, self.without_alt = [], [], 0
+        self.seen, self.addresses, self.ids, self.without_alt = [], [], set(), 0
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         found = dict(attrs)
         self.seen.append(tag)
         self.addresses += [v for k, v in attrs if k in ("src", "href", "xlink:href", "srcset")]
+        self.ids |= {v for k, v in attrs if k == "id"}
         self.without_alt += tag == "img" and not found.get("alt")
         assert "style" not in found, "the policy allows no style attribute"
 
 
-def test_the_page_holds_everything_and_loads_nothing(page):
-    tags = Tags(page)
+@pytest.fixture(scope="module")
+def full_page(full, known):
+    return report.render(full, known[1])
+
+
+def test_the_page_holds_everything_and_loads_nothing(full_page):
+    page, tags = full_page, Tags(full_page)
 
     assert "script" not in tags.seen
-    assert all(address.startswith("data:") for address in tags.addresses)
+    assert all(address.startswith(("data:", "#")) for address in tags.addresses)
+    assert {a[1:] for a in tags.addresses if a.startswith("#")} <= tags.ids
     assert tags.without_alt == 0
     assert "default-src 'none'" in page
-    assert not re.search(r"url\(|@import", page)
+    assert not re.search(r"url\((?!#)|@import", page)
 
 
-def test_what_a_user_typed_is_escaped(page):
-    assert "<script>" not in page
+def test_what_a_user_typed_is_escaped(page, full_page):
+    assert "<script>" not in page + full_page
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in page
     assert "a &lt;i&gt;study&lt;/i&gt;" in page
+    assert full_page.count("&lt;script&gt;alert(1)") >= 4
+
+
+def test_the_sections_stand_in_the_order_of_the_questions(full_page):
+    wanted = [
+        "best",
+        "luck",
+        "importance",
+        "sheet",
+        "time",
+        "scorers",
+        "next",
+        "confirmed",
+        "ranking",
+        "again",
+        "method",
+    ]
+
+    assert re.findall(r'<section id="(\w+)"', full_page) == wanted
+    assert re.findall(r'<li><a href="#(\w+)"', full_page) == wanted
 
 
 def test_the_numbers_on_the_page_are_those_of_the_ranking(page, known):
-    table, facts, _ = known
-    ranking = rank(table, facts)
+    analysis, _ = known
+    ranking, write = analysis.ranking, analysis.ranking.numbers
     best = ranking.row(ranking.best)
+    standing = analysis.standings[ranking.best]
 
     for row in ranking.rows:
-        assert ranking.numbers.signed(row.gain.mean) in page
-    assert ranking.numbers.span(best.gain, signed=True) in page
-    assert answer(ranking, facts).headline in page
-    assert f">{len(table)}</dd>" in page
+        assert write.signed(row.gain.mean) in page
+    assert write.span(best.gain, signed=True) in page
+    assert write.signed(standing.gain.mean) in page
+    assert f"of {standing.prompts} prompts" in page
+    assert answer(analysis).headline in page.replace("\u00a0", " ")
+    assert f">{len(analysis.table)}</dd>" in page
+
+
+def test_every_conclusion_is_on_the_page(full_page):
+    for text in (
+        "Confirmed on 12 prompts that the search never saw",
+        "no evidence of effect",
+        "does nothing by construction",
+        "8 more prompts would narrow the interval of one recipe's gain from ±&nbsp;0.020 to",
+        "People prefer the left side",
+        "clip@1 agrees with people more often",
+        "teststrip study promote sim",
+        "its worst tenth",
+        "1 recipe failed on more than a quarter",
+        "Recipes were shown different prompts and seeds",
+        "There are few prompts.",
+    ):
+        assert text.replace("'", "&#39;") in full_page or text in full_page, text
+    words = re.sub(r"data:[^\"]+|<style>.*?</style>", "", full_page, flags=re.S)
+    assert not re.search(r"\bnan\b|\bNone\b|\binf\b", words)
+
+
+def test_a_refused_importance_says_why_and_how(full, known):
+    refused = replace(
+        full.importance, mains=(), pairs=(), refused="A tpe search crowds. Run sobol."
+    )
+
+    page = report.render(replace(full, importance=refused), known[1])
+
+    assert "No importance is given. A tpe search crowds. Run sobol." in page
+    assert 'id="terms"' not in page
 
 
 def test_the_best_recipe_can_be_made_again_from_the_page(page, known):
-    table, facts, _ = known
-    best = rank(table, facts).best
+    best = known[0].ranking.best
     text = re.search(r'<pre id="a1111">(.*?)</pre>', page, re.S).group(1)
     code = re.search(r'<pre id="diffusers">(.*?)</pre>', page, re.S).group(1)
     unescape = __import__("html").unescape
@@ -106,16 +146,32 @@ def test_the_best_recipe_can_be_made_again_from_the_page(page, known):
     compile(unescape(code), "diffusers", "exec")
 
 
+def test_a_strip_runs_from_the_best_picture_to_the_worst(known):
+    analysis, read_png = known
+    best = analysis.ranking.best
+    own = analysis.table[analysis.table["recipe_id"] == best]["clip@1"].sort_values()
+
+    strip = gallery.strip(analysis, best, read_png)
+    shots = [*strip.typical, *strip.worst]
+    wall = gallery.wall(analysis, best, read_png)
+
+    assert [s.score for s in shots] == sorted((s.score for s in shots), reverse=True)
+    assert (shots[0].score, shots[-1].score) == (own.iloc[-1], own.iloc[0])
+    assert strip.worst_of == 4
+    assert all(s.score in own.iloc[:4].tolist() for s in strip.worst)
+    assert [s.score for s in wall] == own.tolist()
+
+
 def test_missing_pictures_and_failures_are_said(known):
-    table, facts, _ = known
-    table = table.copy()
+    analysis, _ = known
+    table, facts = analysis.table.copy(), analysis.facts
     failed = table.index[(table["block"] == 1) & (table["recipe_id"] == facts.baseline)]
     table.loc[failed, ["status", "reason", "clip@1"]] = ["failed", "out of <memory>", np.nan]
 
     def nothing(path):
         raise StorageError(f"{path}: gone")
 
-    page = report.render(table, facts, nothing)
+    page = report.render(analyse(table, facts), nothing)
 
     assert "picture missing" in page
     assert "failed: out of &lt;memory&gt;" in page
@@ -127,107 +183,28 @@ def test_missing_pictures_and_failures_are_said(known):
 def test_the_smallest_studies_have_a_report(worlds, facts, shape, baseline):
     values = np.random.default_rng(0).normal(size=shape)
     table = checked(worlds.frame(values, np.arange(shape[1])))
+    analysis = analyse(table, facts(baseline=baseline))
 
-    page = report.render(table, facts(baseline=baseline), lambda path: b"")
+    page = report.render(analysis, lambda path: b"")
 
-    assert answer(rank(table, facts(baseline=baseline)), facts()).headline in page
-    assert "nan" not in re.sub(r"data:[^\"]+", "", page).lower().replace("pnan", "")
-
-
-def test_equal_scores_have_a_report(worlds, facts):
-    table = checked(worlds.frame(np.full((4, 8), 0.5), np.arange(8)))
-
-    assert "Nothing beat the baseline" in report.render(table, facts(), lambda path: b"")
+    assert answer(analysis).headline in page.replace("\u00a0", " ")
+    assert markdown.render(analysis)
+    assert json.dumps(summarise(analysis), allow_nan=False)
+    words = re.sub(r"data:[^\"]+|<style>.*?</style>", "", page, flags=re.S)
+    assert not re.search(r"\bnan\b|\bNone\b|\binf\b", words)
 
 
-def test_the_answer_never_claims_more_than_the_verdict(study, facts):
-    for seed in range(12):
-        table, _ = study(seed=seed, recipes=8)
-        ranking = rank(table, facts())
-        said = answer(ranking, facts())
-        is_better = ranking.row(ranking.best).verdict == "better"
+def test_a_page_of_thousands_of_recipes_is_bounded(worlds, facts, monkeypatch):
+    rng = np.random.default_rng(0)
+    settings = [{"recipe.steps": i, "recipe.negative_prompt": "x" * 500} for i in range(1500)]
+    table = checked(worlds.frame(rng.normal(size=(1500, 2)), np.arange(2), grid=settings))
+    analysis = analyse(table, facts())
 
-        assert said.headline.endswith("is better than the baseline.") == is_better
-        if ranking.best != ranking.baseline:
-            assert "chosen on these same images" in said.caveat
-            assert "confirmed" in said.caveat
+    page = report.render(analysis, lambda path: b"")
 
-
-def test_the_summary_is_json_and_agrees_with_the_ranking(known):
-    table, facts, _ = known
-
-    found = json.loads(json.dumps(summarise(table, facts), allow_nan=False))
-
-    ranking = rank(table, facts)
-    assert found["images_made"] == len(table)
-    assert found["images_full_grid"] == 13 * 32
-    assert found["recipes"] == 13
-    assert found["best"]["recipe_id"] == ranking.best
-    assert found["best"]["n_images"] == 32
-    assert found["best"]["n_prompts"] == 8
-    low, high = found["difference"]["interval"]
-    assert low <= found["difference"]["mean"] <= high
-    assert found["peak_rss_mb"] == 1900.0
-
-
-def test_every_recipe_has_numbers_for_the_tracker(known):
-    table, facts, _ = known
-    ranking = rank(table, facts)
-
-    found = recipe_metrics(ranking, facts)
-
-    assert set(found) == {row.recipe_id for row in ranking.rows}
-    best = found[ranking.best]
-    assert best["place"] == 1
-    assert best["clip@1.gain.low"] <= best["clip@1.gain"] <= best["clip@1.gain.high"]
-    assert all(np.isfinite(list(numbers.values())).all() for numbers in found.values())
-
-
-def test_a_contact_sheet_shows_best_median_worst_and_baseline_on_the_same_blocks(known):
-    table, facts, read_png = known
-    ranking = rank(table, facts)
-
-    columns, rows = sheet.plan(table, facts, ranking, read_png)
-
-    assert [row.role for row in rows] == ["Best", "Median", "Worst", "Baseline"]
-    for row, name in zip(
-        rows, (ranking.best, ranking.median, ranking.worst, ranking.baseline), strict=True
-    ):
-        own = table[table["recipe_id"] == name].set_index(["prompt", "seed"])
-        for cell, column in zip(row.cells, columns, strict=True):
-            asked = png.read(cell.png).request
-            assert (asked.block.prompt, asked.block.seed) == (column.prompt, column.seed)
-            assert asked.recipe.recipe_id == name
-            assert cell.score == own.loc[(column.prompt, column.seed), "clip@1"]
-
-
-def test_a_contact_sheet_is_a_picture_with_the_pixels_in_their_places(known):
-    table, facts, read_png = known
-    ranking = rank(table, facts)
-    columns, rows = sheet.plan(table, facts, ranking, read_png)
-
-    data = sheet.contact_sheet(columns, rows, title="t", subtitle="s", numbers=ranking.numbers)
-
-    picture = Image.open(io.BytesIO(data)).convert("RGB")
-    assert picture.width <= sheet.WIDTH
-    colours = {colour for _, colour in picture.getcolors(maxcolors=2**24)}
-    for row in rows:
-        for cell in row.cells:
-            assert tuple(int(c) for c in png.pixels(cell.png)[0, 0]) in colours
-
-
-def test_a_sheet_of_nothing_is_refused():
-    with pytest.raises(ConfigError, match="at least one recipe"):
-        sheet.contact_sheet((), (), title="", subtitle="", numbers=Numbers(3))
-
-
-def test_wide_and_broken_pictures():
-    row = sheet.Row("Best", ("a",), ("n",), (sheet.Cell(b"no png", 0.1),))
-
-    with pytest.raises(ConfigError, match="not a PNG"):
-        sheet.contact_sheet(
-            (sheet.Column("p", 0),), (row,), title="", subtitle="", numbers=Numbers(3)
-        )
+    assert "1100 recipes more" in page
+    assert len(page) < 1_500_000
+    assert len(markdown.render(analysis).encode()) < 60_000
 
 
 def test_pictures_outside_of_the_study_are_refused(tmp_path):
@@ -257,11 +234,9 @@ def browser():
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_page_in_a_browser(browser, page, tmp_path, known, width, scheme):
+def test_the_page_in_a_browser(browser, full_page, full, tmp_path, width, scheme):
     path = Path(tmp_path) / "report.html"
-    path.write_text(page, encoding="utf-8")
-    table, facts, _ = known
-    ranking = rank(table, facts)
+    path.write_text(full_page, encoding="utf-8")
     said, asked = [], []
     context = browser.new_context(
         viewport={"width": width, "height": 844}, color_scheme=scheme, java_script_enabled=True
@@ -273,10 +248,11 @@ def test_the_page_in_a_browser(browser, page, tmp_path, known, width, scheme):
 
     view.goto(path.as_uri())
 
-    assert view.locator("h1").inner_text() == answer(ranking, facts).headline
+    headline = view.locator("h1").inner_text().replace("\u00a0", " ")
+    assert headline == answer(full).headline
     assert view.locator("h1").bounding_box()["y"] < 400
-    assert view.locator("#ranking tbody tr").count() == report.FIRST_ROWS
-    assert view.locator("#ranking-rest tbody tr").count() == 13 - report.FIRST_ROWS
+    assert view.locator("#ranking-first tbody tr").count() == views.FIRST_ROWS
+    assert view.locator("#ranking-rest tbody tr").count() == 13 - views.FIRST_ROWS
     assert view.evaluate("document.documentElement.scrollWidth") <= width
     assert view.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
     paper = view.evaluate("getComputedStyle(document.body).backgroundColor")

@@ -9,14 +9,14 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from teststrip.errors import ConfigError, StorageError
+from teststrip.evidence.answer import setting_words
 from teststrip.evidence.facts import StudyFacts
-from teststrip.evidence.grid import build
 from teststrip.evidence.lettering import fit, font, letters, wrap
-from teststrip.evidence.numbers import Numbers, count, show
+from teststrip.evidence.numbers import Numbers, count
 from teststrip.evidence.ranking import Ranked, Ranking
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from teststrip.evidence.analysis import Analysis
 
 ReadPng = Callable[[str], bytes]
 MOST_COLUMNS = 8
@@ -52,17 +52,20 @@ class Column:
     seed: int
 
 
-def plan(
-    table: "pd.DataFrame", facts: StudyFacts, ranking: Ranking, read_png: ReadPng
-) -> tuple[tuple[Column, ...], tuple[Row, ...]]:
+def plan(analysis: "Analysis", read_png: ReadPng) -> tuple[tuple[Column, ...], tuple[Row, ...]]:
     """Choose blocks and recipes, and read their pictures.
 
     Blocks: those that all of the shown recipes were asked for, spread over prompts first (at most
     8). `read_png` gets the table's `png` and returns PNG bytes; where it raises StorageError or
     OSError, the cell says that the picture is missing.
     """
+    table, facts, ranking, grid = (
+        analysis.table,
+        analysis.facts,
+        analysis.ranking,
+        analysis.grid,
+    )
     roles = _roles(ranking)
-    grid = build(table, facts)
     index = [grid.recipes.index(recipe_id) for _, recipe_id in roles]
     common = np.flatnonzero(grid.tried[index].all(axis=0))
     order = _spread([grid.blocks[b][0] for b in common])
@@ -210,8 +213,7 @@ def _spread(prompts: Sequence[str]) -> list[int]:
 
 
 def _settings(row: Ranked) -> tuple[str, ...]:
-    parts = tuple(f"{field} {show(value)}" for field, value in row.settings.items())
-    return parts or (f"recipe {row.recipe_id}",)
+    return setting_words(row) or (f"recipe {row.recipe_id}",)
 
 
 def _notes(row: Ranked, ranking: Ranking) -> tuple[str, ...]:

@@ -13,11 +13,12 @@ from teststrip.files import write_atomic
 from teststrip.settings import Settings
 
 if TYPE_CHECKING:
+    from teststrip.evidence.analysis import Analysis
     from teststrip.study import Study, StudyResult
     from teststrip.study.result import Event
     from teststrip.track.mlflow import MlflowTracker
 
-REPORT, SHEET, SUMMARY = "report.html", "contact-sheet.png", "study.json"
+REPORT, COMMENT, SHEET, SUMMARY = "report.html", "report.md", "contact-sheet.png", "study.json"
 
 
 def settings() -> Settings:
@@ -31,6 +32,31 @@ class Report:
 
     files: dict[str, bytes]
     metrics: dict[str, dict[str, float]]
+
+
+def report_files(analysis: "Analysis", read_png: Callable[[str], bytes]) -> Report:
+    """Page, comment, contact sheet and summary of any analysis, a study's or a table's."""
+    from teststrip.evidence import markdown, report, sheet, summary
+    from teststrip.evidence.answer import answer
+
+    facts = analysis.facts
+    columns, rows = sheet.plan(analysis, read_png)
+    contact_sheet = sheet.contact_sheet(
+        columns,
+        rows,
+        title=answer(analysis).headline,
+        subtitle=f"{facts.objective}, study {facts.name}: each column is one prompt and seed",
+        numbers=analysis.ranking.numbers,
+        higher_is_better=facts.higher_is_better,
+    )
+    numbers = json.dumps(summary.summarise(analysis), indent=1)
+    files = {
+        REPORT: report.render(analysis, read_png).encode(),
+        COMMENT: markdown.render(analysis, SHEET).encode(),
+        SHEET: contact_sheet,
+        SUMMARY: numbers.encode(),
+    }
+    return Report(files, summary.recipe_metrics(analysis))
 
 
 @dataclass(frozen=True)
@@ -73,41 +99,19 @@ class Bench:
         return result
 
     def report(self, name: str, out: Path | None = None) -> "Report":
-        """Write report, contact sheet and summary of a study that has a result.
+        """Write report, contact sheet and summary of a study that has a result, here or in MLflow.
 
         Into `out`, or `report/` in the study's folder. Raises StudyError if there is nothing to
         report yet.
         """
-        from teststrip.evidence import report, sheet, summary, table
-        from teststrip.evidence.answer import answer
-        from teststrip.evidence.ranking import rank
-        from teststrip.study import Study
-        from teststrip.study.study import record_of
-        from teststrip.wire.facts import facts_of
+        from teststrip.evidence.analysis import analyse
+        from teststrip.wire.tables import table_of
 
-        study = Study(record_of(name, self.home)["config"], home=self.home)
-        facts = facts_of(study)
-        images = table.load(study.folder.table, facts.objective)
-        ranking = rank(images, facts)
-        read_png = report.file_reader(study.folder.path)
-        columns, rows = sheet.plan(images, facts, ranking, read_png)
-        contact_sheet = sheet.contact_sheet(
-            columns,
-            rows,
-            title=answer(ranking, facts).headline,
-            subtitle=f"{facts.objective}, study {facts.name}: each column is one prompt and seed",
-            numbers=ranking.numbers,
-            higher_is_better=facts.higher_is_better,
-        )
-        numbers = json.dumps(summary.summarise(images, facts, ranking), indent=1)
-        files = {
-            REPORT: report.render(images, facts, read_png, ranking).encode(),
-            SHEET: contact_sheet,
-            SUMMARY: numbers.encode(),
-        }
-        for file, data in files.items():
+        study = table_of(name, self.home)
+        report = report_files(analyse(study.table, study.facts, study.votes), study.read_png)
+        for file, data in report.files.items():
             write_atomic((out or self.report_folder(name)) / file, data)
-        return Report(files, summary.recipe_metrics(ranking, facts))
+        return report
 
     def report_folder(self, name: str) -> Path:
         """Where a study's report goes if nobody says otherwise."""
