@@ -121,11 +121,18 @@ def agreement(
         )
         for c in columns
     )
-    unfit = [c for c in moving if c not in able]
+    unfit = [c for c in moving if c not in able] if able else []
     return Agreement(
         scorers=scorers,
         pairs=pairs,
-        note=_note([c for c in columns if constant[c]], unfit, len(able), len(recipes), prompts),
+        note=_note(
+            [c for c in columns if constant[c]],
+            unfit,
+            able=len(able),
+            moving=len(moving),
+            recipes=len(recipes),
+            prompts=prompts,
+        ),
         by_eye=by_eye(eyes, facts.confidence) if votes else "",
         recipes=len(recipes),
         blocks=len(blocks),
@@ -164,7 +171,7 @@ def _is_constant(values: Floats) -> bool:
     """No value, or none that differs from the others by more than rounding."""
     if not len(values):
         return True
-    return bool(np.ptp(values) <= 1e-12 * max(1.0, float(np.abs(values).max())))
+    return bool(np.ptp(values) <= 1e-12 * np.abs(values).max())
 
 
 def _shared_part(
@@ -281,7 +288,13 @@ def _around(rho: float, drawn: Floats, step: float, prompts: int, confidence: fl
 
 
 def _note(
-    constant: Sequence[str], unfit: Sequence[str], able: int, recipes: int, prompts: Ints
+    constant: Sequence[str],
+    unfit: Sequence[str],
+    *,
+    able: int,
+    moving: int,
+    recipes: int,
+    prompts: Ints,
 ) -> str:
     found = []
     if constant:
@@ -297,6 +310,6 @@ def _note(
         )
     if able > 1 and len(np.unique(prompts)) == 1:
         found.append("One prompt: correlations have no interval")
-    if not able and not found:
+    if not able and moving:
         found.append("No two recipes share enough blocks to compare scorers on")
     return ". ".join(found) + ("." if found else "")

@@ -13,7 +13,7 @@ import numpy as np
 from teststrip.errors import ConfigError
 from teststrip.evidence.grid import Floats, Grid
 from teststrip.evidence.interval import SEED, Interval, effect_sizes, holm, interval, p_value
-from teststrip.evidence.ranking import ALONE, BETTER, UNCLEAR, WORSE
+from teststrip.evidence.ranking import verdict_of
 
 EXACT = 14  # units: all 2^14 sign patterns are tried
 FLIPS = 20_000  # sign patterns drawn beyond that
@@ -130,6 +130,7 @@ def _comparison(
 ) -> Comparison:
     difference = _difference(grid, a, b)
     units = grid.units(difference)
+    gain = interval(units, confidence)
     both = difference[np.isfinite(difference)]
     prompts = grid.prompt_means(difference)
     prompts = prompts[np.isfinite(prompts)]
@@ -138,7 +139,7 @@ def _comparison(
         b=b,
         images=len(both),
         prompts=len(prompts),
-        gain=interval(units, confidence),
+        gain=gain,
         p_t=p_value(units),
         p_wilcoxon=wilcoxon_p(units),
         p_permutation=permutation_p(units),
@@ -147,13 +148,5 @@ def _comparison(
         effect_size=effect_sizes(units[None])[0],
         wins=float(((both > 0) + 0.5 * (both == 0)).mean()) if len(both) else None,
         loses_on=int((prompts < 0).sum()),
-        verdict=_verdict(units, p_holm, 1 - confidence),
+        verdict=verdict_of(gain, p_holm, 1 - confidence),
     )
-
-
-def _verdict(units: Floats, p: float, alpha: float) -> str:
-    if len(units) < 2:
-        return ALONE
-    if p >= alpha:
-        return UNCLEAR
-    return BETTER if units.mean() > 0 else WORSE

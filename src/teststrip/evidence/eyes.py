@@ -116,9 +116,11 @@ def _against(first: str, second: str, eyes: Mapping[str, Eyes], confidence: floa
     if error is None:
         return unclear
     reach = float(stats.t.ppf(0.5 + confidence / 2, prompts - 1)) * error
-    span = f"{_points(gap - reach)} to {_points(gap + reach)} points"
+    span = f"{_points(max(gap - reach, -1.0))} to {_points(min(gap + reach, 1.0))} points"
     sure = gap > reach if error > 0 else gap > 0 and 2.0 ** (1 - prompts) < 1 - confidence
     if not sure:
+        if error == 0:
+            return unclear
         return f"{unclear} (difference {_points(gap)}, {percent(confidence)} interval {span})"
     return (
         f"{first} is better: {_points(gap)} points more on {count(len(i), 'shared pair')} "

@@ -67,7 +67,7 @@ def intervals(units: Floats, confidence: float = 0.95) -> list[Interval]:
             continue
         mean, error = _mean_and_error(some)
         low, high = mean.copy(), mean.copy()
-        moved = np.flatnonzero(error > 1e-12 * np.maximum(1.0, np.abs(mean)))
+        moved = np.flatnonzero(error > 1e-12 * np.abs(some).max(axis=1, initial=0.0))
         if count > 1 and len(moved):
             below, above = _quantiles_of_t(some[moved], confidence)
             low[moved] -= above * error[moved]
@@ -97,7 +97,7 @@ def p_values(units: Floats) -> Floats:
         if count < 2:
             continue
         mean, error = _mean_and_error(some)
-        moved = error > 1e-12 * np.maximum(1.0, np.abs(mean))
+        moved = error > 1e-12 * np.abs(some).max(axis=1)
         p = np.where(some.any(axis=1), 2.0 ** (1 - count), 1.0)
         p[moved] = 2 * stats.t.sf(np.abs(mean[moved] / error[moved]), count - 1)
         out[rows] = p
@@ -112,7 +112,7 @@ def effect_sizes(units: Floats) -> list[float | None]:
         if count < 2:
             continue
         mean, error = _mean_and_error(some)
-        for k in np.flatnonzero(error > 1e-12 * np.maximum(1.0, np.abs(mean))):
+        for k in np.flatnonzero(error > 1e-12 * np.abs(some).max(axis=1)):
             out[rows[k]] = float(mean[k] / (error[k] * count**0.5))
     return out
 

@@ -12,10 +12,12 @@ holds the finalists that are not significantly worse than the leader; since any 
 come out as leader, each is tested at 5 % / (recipes - 1) (Bonferroni), so that a finalist that is
 as good as any is in the set in 95 % of studies. (Counting finalists only left it out in 7.5 % of
 simulated races without any difference, since the race had picked who is a finalist.) Intervals
-are for one recipe alone. A stopped recipe that the same test cannot call worse than the leader is
+are for one recipe alone; where one holds 0 the verdict is *not distinguishable*, whatever p says.
+A stopped recipe that the same test cannot call worse than the leader is
 *not ruled out*: the race gave it up as the less promising, not as the worse one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -150,14 +152,14 @@ def rank(table: "pd.DataFrame", facts: StudyFacts, grid: Grid | None = None) -> 
     behind = (_row_means(lags) < 0) & (p_values(lags) / 2 < alpha / max(len(family), 1))
     as_good = usable & ((number == best) | ~behind)
     finalist = usable & (level == 0)
-    verdict = _verdicts(grid, gains, p_holm, alpha)
+    gain = intervals(gains, facts.confidence)
+    verdict = _verdicts(grid, gain, p_holm, alpha)
     verdict[reference] = REFERENCE
 
     settings = settings_of(table, facts.varied or varied_fields(table))
     seconds = _seconds(table)
     origin = float(np.nanmean(grid.prompt_means(grid.values[reference])))
     own = intervals(_units(grid, grid.values), facts.confidence)
-    gain = intervals(gains, facts.confidence)
     lag = gain if best == reference else intervals(lags, facts.confidence)
     size = effect_sizes(gains)
     wins, passes = _wins(grid, reference), _passes(grid, facts.threshold)
@@ -273,13 +275,19 @@ def _row_means(units: Floats) -> Floats:
     return out
 
 
-def _verdicts(grid: Grid, units: Floats, p: Floats, alpha: float) -> list[str]:
-    better = _row_means(units) > 0
-    count = np.isfinite(units).sum(axis=1)
-    words = np.where(p >= alpha, UNCLEAR, np.where(better, BETTER, WORSE))
-    words = np.where(count < 2, ALONE, words)
-    out: list[str] = np.where(grid.usable, words, FAILED).tolist()
-    return out
+def _verdicts(grid: Grid, gain: Sequence[Interval], p: Floats, alpha: float) -> list[str]:
+    found = [verdict_of(g, float(q), alpha) for g, q in zip(gain, p, strict=True)]
+    return [word if fine else FAILED for word, fine in zip(found, grid.usable, strict=True)]
+
+
+def verdict_of(gain: Interval, p: float, alpha: float) -> str:
+    """Better or worse only where the test and the interval say so (on few, skewed units the
+    studentised bootstrap is more careful than t), so that no verdict contradicts its interval."""
+    if gain.low is None or gain.high is None:
+        return ALONE
+    if p >= alpha or gain.low <= 0 <= gain.high:
+        return UNCLEAR
+    return BETTER if gain.mean > 0 else WORSE
 
 
 def _wins(grid: Grid, reference: int) -> list[float | None]:

@@ -67,6 +67,7 @@ def checked(
         faults.append(f"score {objective!r}: holds {frame[objective].dtype}, numbers are accepted")
     elif objective is None and not score_columns(frame):
         faults.append("no score: at least one column of numbers, such as 'clip_small@1'")
+    faults += _seed_faults(frame)
     if len(frame) == 0 or len(frame) > MAX_ROWS:
         faults.append(f"{len(frame)} rows: 1 to {MAX_ROWS} are accepted")
     if faults:
@@ -79,6 +80,7 @@ def checked(
             short_hash({name: plain(value) for name, value in zip(fields, row, strict=True)})
             for row in out[fields].itertuples(index=False, name=None)
         ]
+    out["seed"] = out["seed"].astype(float).astype("int64")  # also from text: "7", "7.0"
     out["recipe_id"] = out["recipe_id"].astype(str)
     out["prompt_id"] = out["prompt_id"].astype(str)
     out["prompt"] = out["prompt"].fillna(out["prompt_id"]) if "prompt" in out else out["prompt_id"]
@@ -93,6 +95,21 @@ def checked(
         # each prompt once, then each again with its next seed: the order a study would use
         out["block"] = out.groupby(["split", "recipe_id", "prompt_id"]).cumcount()
     return out.reset_index(drop=True)
+
+
+def _seed_faults(frame: "pd.DataFrame") -> list[str]:
+    import pandas as pd
+
+    if "seed" not in frame:
+        return []
+    seeds = pd.to_numeric(frame["seed"], errors="coerce").astype(float)
+    wrong = ~((seeds >= 0) & (seeds < 2**53) & (seeds == seeds.round()))
+    if not wrong.any():
+        return []
+    first = frame.loc[wrong, "seed"].iloc[0]
+    return [
+        f"column 'seed': {int(wrong.sum())} rows hold no whole number from 0 on, first {first!r}"
+    ]
 
 
 def score_columns(frame: "pd.DataFrame") -> list[str]:
