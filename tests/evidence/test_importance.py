@@ -243,6 +243,24 @@ def test_a_table_of_unknown_design_is_judged_by_its_settings(world):
     assert "teststrip study run" in judged(together).refused
 
 
+@pytest.mark.parametrize("sampler", ["TPESampler", "RandomSampler"])
+def test_a_history_of_unknown_sampler_is_refused_where_it_crowds(world, sampler):
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    rng = np.random.default_rng(0)
+    study = optuna.create_study(sampler=getattr(optuna.samplers, sampler)(seed=0))
+    for _ in range(60):
+        trial = study.ask()
+        x, y = trial.suggest_float("guidance", 1, 10), trial.suggest_float("rescale", 0, 1)
+        study.tell(trial, (x - 4) ** 2 + y + 0.1 * rng.normal())
+    settings = {n: np.array([t.params[n] for t in study.trials]) for n in ("guidance", "rescale")}
+
+    found = importance(*world(settings, np.zeros(60), design=""))
+
+    assert bool(found.refused) == (sampler == "TPESampler")
+
+
 def test_settings_that_always_change_together_are_one(world):
     settings = sobol(np.random.default_rng(0), 32)
     settings["height"] = 8 * settings["steps"]
@@ -324,8 +342,10 @@ def test_what_cannot_be_judged_is_refused_in_a_sentence(world, worlds, facts):
     flat = checked(worlds.frame(np.full((12, 4), 0.5), np.arange(4)))
     about = facts(design="grid")
     clear = "nothing to explain"
+    named = {"template": np.array([f"a photo of {i}" for i in range(120)])}
 
     assert "6 recipes" in importance(*world(few, np.zeros(6))).refused
+    assert "template has 120 values" in importance(*world(named, np.zeros(120))).refused
     assert "too few for 6 parameters" in importance(*world(wide, np.zeros(10))).refused
     assert "No setting has more than one value" in importance(*world(same, np.zeros(12))).refused
     assert clear in importance(flat, about, build(flat, about)).refused

@@ -12,6 +12,7 @@ from teststrip.evidence.searched import DUMMY, Searched, is_number, show_key
 from teststrip.evidence.terms import LEAST_LEFT, MOST_LEVELS, Basis
 
 LEAST_RECIPES = 8
+MOST_WORDS = 100
 APART = 0.5  # a parameter that the others imitate more than this is named
 UNEVEN = 0.01
 MIXED = 0.3
@@ -41,6 +42,13 @@ def refusal(part: Searched, facts: StudyFacts) -> str:
         )
     if not part.cells:
         return f"No setting has more than one value among the {part.recipes} recipes.{how}"
+    for field, cells in part.cells.items():
+        words = len({show_key(c) for c in cells if not is_number(c)})
+        if words > MOST_WORDS:
+            return (
+                f"{field} has {words} values that are no numbers; up to {MOST_WORDS} can be "
+                f"compared.{how}"
+            )
     if np.ptp(part.lead.mean(axis=1)) <= 1e-12 * max(1.0, float(np.abs(part.lead).max())):
         return "All recipes have the same mean score, so there is nothing to explain."
     return ""
@@ -51,9 +59,11 @@ def too_few(found: Sequence[Basis], part: Searched, facts: StudyFacts) -> str:
     used = sum(b.df for b in found)
     if part.recipes - 1 - used >= LEAST_LEFT:
         return ""
+    largest = max(found, key=lambda b: b.df)
     return (
         f"{part.recipes} recipes are too few for {len(found)} parameters, which take {used} "
-        f"degrees of freedom: at least {used + 1 + LEAST_LEFT} recipes are needed. "
+        f"degrees of freedom ({largest.field} alone {largest.df}): at least "
+        f"{used + 1 + LEAST_LEFT} recipes are needed. "
         f"A screening study says what matters: {command(facts)}"
     )
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from teststrip.errors import ConfigError
-from teststrip.evidence import anova, shape
-from teststrip.evidence.confounding import LEAST_RECIPES
+from teststrip.evidence import anova, confounding, shape
 from teststrip.evidence.facts import StudyFacts
 from teststrip.evidence.grid import Floats, Grid, build
 from teststrip.evidence.importance import Importance
@@ -23,7 +22,7 @@ from teststrip.evidence.interval import Interval, interval
 from teststrip.evidence.levels import Levels, levels_of
 from teststrip.evidence.numbers import show
 from teststrip.evidence.searched import Searched, searched
-from teststrip.evidence.terms import LEAST_LEFT, Basis, bases, product
+from teststrip.evidence.terms import Basis, bases, product
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,14 +166,12 @@ class _Words:
 
     def __init__(self, part: Searched, facts: StudyFacts, importance: Importance | None) -> None:
         self._part, self._verdict = part, importance
+        self._silent = bool(confounding.refusal(part, facts) or (importance and importance.refused))
+        if self._silent:
+            return
         self._bases: list[Basis] = bases(part.cells, part.recipes)[0]
         self._freedom = part.recipes - 1 - sum(b.df for b in self._bases)
-        self._silent = (
-            facts.is_adaptive
-            or part.recipes < LEAST_RECIPES
-            or self._freedom < LEAST_LEFT
-            or bool(importance and importance.refused)
-        )
+        self._silent = bool(confounding.too_few(self._bases, part, facts))
         if self._silent:
             return
         self._columns = np.hstack([b.columns for b in self._bases] + self._shown_pairs())

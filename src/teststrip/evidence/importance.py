@@ -10,7 +10,7 @@ Holm-corrected over parameters and over pairs. Intervals are by prompt, for thes
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -85,6 +85,8 @@ def importance(table: "pd.DataFrame", facts: StudyFacts, grid: Grid) -> Importan
     part = searched(table, facts, grid)
     if refused := confounding.refusal(part, facts):
         return _nothing(part, refused)
+    # shares have no unit, and squares of scores near 1e200 would overflow
+    part = replace(part, lead=part.lead / np.abs(part.lead).max())
     found, degree = bases(part.cells, part.recipes)
     twins = alike(found)
     found = [b for b in found if b.field not in {second for _, second in twins}]
@@ -105,7 +107,7 @@ def importance(table: "pd.DataFrame", facts: StudyFacts, grid: Grid) -> Importan
     notes = (
         judged,
         *_dummies(mains),
-        *confounding.ties(parts),
+        *confounding.ties({f: one for f, one in parts.items() if one.df}),
         *(f"{b} always changed together with {a}: one effect, named {a}." for a, b in twins),
         *(f"{field} cannot be told from the other settings here." for field in hidden),
         *_limits(part, degree, left_out),
@@ -160,7 +162,7 @@ def _judge_pairs(
             zip(open_, permutation.p_values(list(open_.values()), response, null), strict=True)
         )
         first = min(p, key=lambda f: (p[f], -float(anova.share(open_[f], response))))
-        level = ALPHA / len(waiting)
+        level = ALPHA / len(open_)
         if p[first] > level:
             p_holm = np.maximum(holm(np.array(list(p.values()))), floor)
             terms += [
@@ -169,7 +171,7 @@ def _judge_pairs(
             ]
             break
         k = list(open_).index(first)
-        floor = max(floor, min(p[first] * len(waiting), 1.0))
+        floor = max(floor, min(p[first] * len(open_), 1.0))
         terms.append(_term(first, open_[first], part, facts, p=floor, null=null[k], level=level))
         shown[first] = waiting.pop(first)
     return _sorted(terms), shown

@@ -45,7 +45,8 @@ def searched(table: "pd.DataFrame", facts: StudyFacts, grid: Grid) -> Searched:
     Such a baseline has a value of its own, or no value for a dummy: kept, it would be a level of
     one recipe, and far outside a range it would bend every curve.
     """
-    recipes, blocks = grid.complete_part()
+    none = np.zeros(0, dtype=np.intp)
+    recipes, blocks = grid.complete_part() if grid.usable.any() else (none, none)
     fields = facts.varied or varied_fields(table)
     settings = settings_of(table, fields)
     cells = {f: [settings[grid.recipes[i]][f] for i in recipes] for f in fields}
