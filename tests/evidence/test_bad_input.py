@@ -258,6 +258,26 @@ def test_the_answer_claims_only_what_two_units_or_more_say(analysed, world, chan
         assert analysis.ranking.prompts > 1 or best.gain.units > 1
 
 
+def test_one_prompt_is_never_spoken_of_as_all_prompts(worlds, facts):
+    effect = np.array([0.0, 3.0, 0.0])
+    values, prompt_of, _ = worlds.scores(np.random.default_rng(1), 3, 1, 16, effect)
+
+    for baseline in ("r000", None):
+        own = facts(baseline=baseline)
+        said = answer(analyse(checked(worlds.frame(values, prompt_of)), own))
+
+        assert said.found
+        assert "on the one prompt that was tried" in said.headline
+        assert "nothing is known of any other" in said.caveat
+
+
+def test_a_leader_without_held_out_images_is_not_said_to_be_behind(analysed):
+    said = answer(analysed("held out, one missing"))
+
+    assert "without a scored image" in said.detail
+    assert "behind" not in said.detail
+
+
 @pytest.mark.parametrize("world", ["all scores equal", "all scores zero", "scores by prompt alone"])
 def test_scores_that_cannot_differ_claim_nothing(analysed, world):
     analysis = analysed(world)

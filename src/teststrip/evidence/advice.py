@@ -88,7 +88,9 @@ def _champion(facts: StudyFacts, ranking: Ranking, confirmed: Confirmed | None) 
         return Advice(
             "Keep the baseline, or search elsewhere.",
             f"none of {count(len(confirmed.rows), 'leader')} was confirmed on "
-            f"{count(confirmed.prompts, 'held-out prompt')}",
+            f"{count(confirmed.prompts, 'held-out prompt')}"
+            if confirmed.rows
+            else confirmed.note,
             "",
         )
     if ranking.best == ranking.baseline:

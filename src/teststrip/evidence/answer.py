@@ -117,7 +117,9 @@ def _after_confirmation(analysis: "Analysis", confirmed: Confirmed) -> Answer:
     lead = _lead(row.gain, ranking)
     promised = confirmed.expected.get(row.a)
     promise = "" if promised is None else f" The search promised {write.signed(promised)}."
-    lead = f"{lead}, from {count(row.images, 'image')} of {count(row.prompts, 'prompt')}.{promise}"
+    if row.images:
+        lead += f", from {count(row.images, 'image')} of {count(row.prompts, 'prompt')}"
+    lead += f".{promise}"
     if chosen is not None:
         beside = (
             ""
@@ -214,7 +216,7 @@ def _against_baseline(analysis: "Analysis", best: Ranked) -> Answer:
     trust = _trust(analysis)
     if best.verdict == "better":
         return Answer(
-            f"{_capital(name)} is better than the baseline.",
+            f"{_capital(name)} is better than the baseline{_where(ranking)}.",
             f"It is {lead}. {_set_sentence(ranking)}",
             trust,
             found=True,
@@ -244,7 +246,7 @@ def _without_baseline(analysis: "Analysis", best: Ranked) -> Answer:
     worse = sum(r.verdict == "worse" for r in rest)
     clear = len(ranking.best_set) == 1 and ranking.finalists > 1
     headline = (
-        f"{_capital(name)} is the best found."
+        f"{_capital(name)} is the best found{_where(ranking)}."
         if clear
         else f"{_capital(name)} leads, but not alone."
         if ranking.finalists > 1
@@ -262,6 +264,11 @@ def _without_baseline(analysis: "Analysis", best: Ranked) -> Answer:
 
 def _trust(analysis: "Analysis") -> str:
     """What a winner that was chosen on the images that are shown is worth."""
+    if analysis.ranking.prompts == 1:
+        return (
+            "One prompt was tried, so nothing is known of any other. The leader was chosen on "
+            "these same images, so a part of its lead is luck."
+        )
     write, known = analysis.ranking.numbers, expectation(analysis)
     seen, less = ("", "") if known is None else (write.signed(known[1]), write.signed(known[0]))
     if known is None:
@@ -274,6 +281,10 @@ def _trust(analysis: "Analysis") -> str:
     if analysis.confirmed is not None:
         return text
     return f"{text} Nothing here is confirmed on held-out prompts yet."
+
+
+def _where(ranking: Ranking) -> str:
+    return " on the one prompt that was tried" if ranking.prompts == 1 else ""
 
 
 def _set_sentence(ranking: Ranking) -> str:
@@ -302,6 +313,8 @@ def _set_sentence(ranking: Ranking) -> str:
 def _lead(gain: Interval, ranking: Ranking) -> str:
     write = ranking.numbers
     where = "ahead of" if gain.mean >= 0 else "behind"
+    if not gain.units:
+        return "without a scored image on the blocks of the baseline"
     lead = f"{write.plain(abs(gain.mean))} {where} the baseline"
     if gain.low is None:
         return f"{lead}, from a single image"
