@@ -27,6 +27,7 @@ NODES_OF_ONE = 61  # where only one ratio is open
 FAR = 10.0  # a ratio of standard deviations beyond which the prior falls
 NEGLIGIBLE = 7.0  # log likelihood below its top: the grid ends here
 LARGEST = 1e4  # of a ratio of variances
+MOST_BLOCKS = 256  # that the variances are fitted to; a product costs their number cubed
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,19 @@ class Posterior:
 class Fit:
     """The fitted model. Variances in squared units of the score.
 
-    `recipes`: rows of the grid that were used; `blocks`: columns. `splits_interaction`: recipe x
-    prompt and residual can be told apart; if not, their sum is in `residual` and `interaction` is
-    0 (one block per prompt), or recipe x prompt is part of `recipe` (one prompt).
+    `recipes`: rows of the grid that were used; `blocks`: columns. `cells`: all scores; `some`:
+    those that the variances were fitted to, all of them too up to 256 blocks; `mode`: the REML
+    estimate there. `splits_interaction`: recipe x prompt and residual can be told apart; if not,
+    their sum is in `residual` and `interaction` is 0 (one block per prompt), or recipe x prompt is
+    part of `recipe` (one prompt).
     """
 
     cells: Cells
+    some: Cells
+    centre: Floats
     recipes: Ints
     blocks: Ints
     names: tuple[str, ...]
-    centre: Floats
     scale: float
     prompts: int
     splits_interaction: bool
@@ -79,19 +83,19 @@ class Fit:
 
     @cached_property
     def beta(self) -> Floats:
-        """[blocks]: estimated level of each block, in units of the score, higher is better."""
+        """[blocks of `some`]: their estimated levels, in score units, higher is better."""
         return self.centre + self.scale * self.mode.beta
 
     @cached_property
     def beta_covariance(self) -> Floats:
-        """[blocks, blocks]: error covariance of `beta`."""
+        """[blocks of `some`, the same]: error covariance of `beta`."""
         covariance: Floats = self.residual * np.linalg.inv(self.mode.M)
         return covariance
 
     @cached_property
     def posterior(self) -> Posterior:
         """What the data leave open about the two ratios."""
-        return _posterior(self.cells, self.mode, self.splits_interaction)
+        return _posterior(self.some, self.mode, self.splits_interaction)
 
 
 def fit(grid: Grid) -> Fit | None:
@@ -116,19 +120,22 @@ def fit(grid: Grid) -> Fit | None:
         return None
     prompts, prompt = np.unique(grid.prompt_index[blocks], return_inverse=True)
     cells = Cells(y / spread, have, prompt.astype(np.intp))
-    between, within = _degrees(cells)
+    kept = _kept(cells.prompt)
+    some = cells.part(np.arange(len(recipes)), kept)
+    between, within = _degrees(some)
     if between + within == 0:
         return None
     splits = between > 0 and within > 0
-    mode = _mode(cells, splits)
+    mode = _mode(some, splits)
     if mode.residual <= 1e-12:  # recipes differ, and nothing else does
         return None
     return Fit(
         cells=cells,
+        some=some,
+        centre=height * centre[kept],
         recipes=recipes,
         blocks=blocks,
         names=tuple(grid.recipes[i] for i in recipes),
-        centre=height * centre,
         scale=height * spread,
         prompts=len(prompts),
         splits_interaction=splits,
@@ -142,24 +149,24 @@ def jackknife(fit: Fit) -> Floats:
     A group is one recipe; with more than 20 recipes every 20th. What the recipes themselves say of
     the uncertainty, where they differ in spread or their scores have heavy tails.
     """
-    R = len(fit.recipes)
+    R, blocks = len(fit.recipes), np.arange(len(fit.some.prompt))
     groups = min(R, 20)
     out = []
     for group in range(groups):
-        stay = np.arange(R) % groups != group
-        have = fit.cells.have[stay]
-        shown = have.any(axis=0)
-        have = have[:, shown]
-        _, prompt = np.unique(fit.cells.prompt[shown], return_inverse=True)
-        # block means are taken off again by the block effects
-        y = fit.cells.y[np.ix_(stay, shown)]
-        cells = Cells(y, have, prompt.astype(np.intp))
+        cells = fit.some.part(np.flatnonzero(np.arange(R) % groups != group), blocks)
         if cells.degrees < 1:
             continue
-        point = _climb(cells, fit.mode.a, fit.mode.c, fit.splits_interaction)
+        point = _climb(cells, fit.mode.a, fit.mode.c, fit.splits_interaction, exact=False)
         s_e = point.residual * fit.scale**2
         out.append([point.a * s_e, point.c * s_e, s_e])
     return np.array(out).reshape(-1, 3)
+
+
+def _kept(prompt: Ints) -> Ints:
+    """The blocks to fit variances to: whole prompts, drawn once for all."""
+    rng = np.random.default_rng(0)
+    place = rng.permutation(int(prompt.max()) + 1)[prompt]
+    return np.sort(np.argsort(place, kind="stable")[:MOST_BLOCKS])
 
 
 def _degrees(cells: Cells) -> tuple[int, int]:
@@ -195,7 +202,7 @@ def _mode(cells: Cells, splits: bool) -> Point:
     return point if point.log_likelihood >= best.log_likelihood else best
 
 
-def _climb(cells: Cells, a: float, c: float, splits: bool) -> Point:
+def _climb(cells: Cells, a: float, c: float, splits: bool, exact: bool = True) -> Point:
     """The top of the likelihood, uphill from a start; neither ratio is below 0."""
     from scipy.optimize import minimize
 
@@ -207,7 +214,7 @@ def _climb(cells: Cells, a: float, c: float, splits: bool) -> Point:
         return -point.log_likelihood, -slope
 
     bounds = [(0.0, LARGEST), (0.0, LARGEST if splits else 0.0)]
-    options = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 200}
+    options = {"ftol": 1e-15 if exact else 1e-10, "gtol": 1e-9 if exact else 1e-4, "maxiter": 200}
     start = np.array([a, c])
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return cells.at(float(found.x[0]), float(found.x[1]))
@@ -225,8 +232,8 @@ def _posterior(cells: Cells, mode: Point, splits: bool) -> Posterior:
         if not splits:
             axes.append((np.zeros(1), np.zeros(1)))
         (x, dx), (z, dz) = axes
-        points = [[cells.at(a**2, c**2) for c in z] for a in x]
-        log_p = np.array([[point.log_likelihood for point in row] for row in points]) - top
+        found = np.array([[_height(cells, a, c) for c in z] for a in x])
+        log_p, Q = found[..., 0] - top, found[..., 1]
         prior = 1 / (1 + (x / FAR) ** 2)
         weight = np.exp(log_p) * (prior * _half(x, dx))[:, None]
         if splits:
@@ -241,9 +248,15 @@ def _posterior(cells: Cells, mode: Point, splits: bool) -> Posterior:
     kept = weight.ravel() > 1e-6 * weight.max()
     grid = np.stack(np.meshgrid(x, z, indexing="ij"), axis=-1).reshape(-1, 2)
     step = np.stack(np.meshgrid(dx, dz, indexing="ij"), axis=-1).reshape(-1, 2)
-    Q = np.array([point.Q for row in points for point in row])
     weights = weight.ravel()[kept]
-    return Posterior(grid[kept], step[kept], weights / weights.sum(), cells.degrees, Q[kept])
+    return Posterior(
+        grid[kept], step[kept], weights / weights.sum(), cells.degrees, Q.ravel()[kept]
+    )
+
+
+def _height(cells: Cells, a: float, c: float) -> tuple[float, float]:
+    point = cells.at(a**2, c**2)
+    return point.log_likelihood, point.Q
 
 
 def _ends(cells: Cells, mode: Point, axis: int, top: float) -> tuple[float, float]:

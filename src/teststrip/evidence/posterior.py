@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from teststrip.evidence.grid import Floats, Ints
 from teststrip.evidence.interval import SEED
-from teststrip.evidence.mixed import Fit
+from teststrip.evidence.mixed import MOST_BLOCKS, Fit
 
 DRAWS = 2000
+FEW = 16  # nodes of the posterior that are drawn from where there are many blocks
 NUMBERS = 20_000_000  # in memory at once: 80 MB; more than 10,000 recipes get fewer draws
 CHUNK = 4_000_000
 
@@ -79,15 +80,18 @@ def _effects(fit: Fit) -> Effects:
     draws = np.empty((R, total), dtype=np.float32)
     best, mean, done = np.zeros(R), np.zeros(R), 0
     which = fit.cells.patterns[1]
-    number = spread(found.weights, total)
-    for (a, c), weight, count in zip(found.ratios, found.weights, number, strict=True):
+    weights = found.weights
+    if len(fit.blocks) > MOST_BLOCKS:
+        weights = spread(weights, FEW) / FEW
+    number = spread(weights, total)
+    for (a, c), weight, count in zip(found.ratios, weights, number, strict=True):
         if not count:
             continue
         point = fit.cells.at(float(a) ** 2, float(c) ** 2)
         mean += weight * point.shrink * point.rest
         for part in range(0, int(count), chunk):
             size = min(int(count) - part, chunk)
-            s_e = point.Q / rng.chisquare(found.degrees, size)
+            s_e = point.Q / rng.chisquare(fit.cells.degrees, size)
             noise = rng.standard_normal((len(fit.blocks), size))
             beta = np.linalg.solve(point.root.T, noise) * np.sqrt(s_e)
             u = point.rest[:, None] - (point.D @ beta)[which]
@@ -97,5 +101,5 @@ def _effects(fit: Fit) -> Effects:
             best += (first / first.sum(axis=0)).sum(axis=1)
             draws[:, done : done + size] = u
             done += size
-    mean *= fit.scale / found.weights[number > 0].sum()
+    mean *= fit.scale / weights[number > 0].sum()
     return Effects(best / total, mean, draws, fit.scale)

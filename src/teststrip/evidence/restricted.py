@@ -35,6 +35,12 @@ class Cells:
         return (self.prompt[:, None] == np.arange(self.prompt.max() + 1)).astype(float)
 
     @cached_property
+    def same(self) -> Floats:
+        """[B, B]: 1 where two blocks share a prompt."""
+        same: Floats = (self.prompt[:, None] == self.prompt).astype(float)
+        return same
+
+    @cached_property
     def patterns(self) -> tuple[Floats, Ints, Floats]:
         """([K, B] distinct rows of `have`, [R] which one, [K] how many recipes)."""
         packed = np.packbits(self.have, axis=1)
@@ -58,6 +64,14 @@ class Cells:
         """Cells less blocks: the degrees of freedom of the restricted likelihood."""
         return int(self.have.sum()) - self.have.shape[1]
 
+    def part(self, recipes: Ints, blocks: Ints) -> "Cells":
+        """Some recipes on some blocks, less the blocks that none of these was shown."""
+        have = self.have[np.ix_(recipes, blocks)]
+        shown = have.any(axis=0)
+        _, prompt = np.unique(self.prompt[blocks[shown]], return_inverse=True)
+        y = self.y[np.ix_(recipes, blocks[shown])]
+        return Cells(y, have[:, shown], prompt.astype(np.intp))
+
     def at(self, a: float, c: float) -> "Point":
         """Everything the likelihood needs at two ratios of variances."""
         return Point(self, a, c)
@@ -74,14 +88,12 @@ class Point:
     def __init__(self, cells: Cells, a: float, c: float) -> None:
         o, which, count = cells.patterns
         m, sums, total, prompt_total = cells.sums
-        member = cells.member
         self.cells, self.a, self.c = cells, a, c
         self.d = 1 / (1 + c * m)  # [K, P]
         self.D = o * self.d[:, cells.prompt]  # [K, B]
         self.S = (m * self.d).sum(axis=1)
         self.f = a / (1 + a * self.S)
-        same = member @ member.T
-        inside = c * same * ((self.D * count[:, None]).T @ o)
+        inside = c * cells.same * ((self.D * count[:, None]).T @ o)
         across = (self.D * (count * self.f)[:, None]).T @ self.D
         self.M = np.diag(count @ o) - inside - across
         self.root = np.linalg.cholesky(self.M)
@@ -124,7 +136,7 @@ class Point:
         Dt = self.D * t[:, prompt]
         square = count * self.f**2 * (t**2).sum(axis=1)
         D = self.D
-        VZZV = (member @ member.T) * ((D * count[:, None]).T @ D)
+        VZZV = self.cells.same * ((D * count[:, None]).T @ D)
         mixed = (D * (count * self.f)[:, None]).T @ Dt
         VZZV = VZZV - mixed - mixed.T + (D * square[:, None]).T @ D
         trace_c = count @ (t.sum(axis=1) - self.f * (t**2).sum(axis=1))

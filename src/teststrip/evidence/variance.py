@@ -22,6 +22,7 @@ from teststrip.evidence.interval import SEED
 from teststrip.evidence.mixed import Fit
 
 NODES = 24  # of the posterior of prompt and seed, for each standard deviation
+FEW_NODES = 12  # from 100 blocks on, where it is narrow
 RECIPE, PROMPT, SEED_WITHIN, INTERACTION, RESIDUAL = (
     "recipe",
     "prompt",
@@ -197,9 +198,8 @@ def _note(fit: Fit, split_seed: bool) -> str:
 def _blocks(fit: Fit, split_seed: bool) -> tuple[Floats, Floats]:
     """(variances of prompt and seed, draws from their posterior [DRAWS, 2]); one of each where
     there is nothing to split."""
-    member = fit.cells.member
-    within = np.eye(len(fit.blocks))
-    parts = [member @ member.T, within] if split_seed else [within]
+    within = np.eye(len(fit.beta))
+    parts = [fit.some.same, within] if split_seed else [within]
     scale = float(np.std(fit.beta)) or fit.scale
     y, C = (fit.beta - fit.beta.mean()) / scale, fit.beta_covariance / scale**2
     mode = _reml(y, C, parts)
@@ -264,7 +264,7 @@ def _draw(y: Floats, C: Floats, parts: list[Floats], mode: Floats) -> Floats:
             high = here + 1.5 * (high - here)
         while low > 0 and fall(low) < 7:
             low = max(here - 1.5 * max(here - low, 0.05), 0.0)
-        axes.append(np.linspace(low, high, NODES + 1))
+        axes.append(np.linspace(low, high, (NODES if len(y) < 100 else FEW_NODES) + 1))
     centres = [(edges[1:] + edges[:-1]) / 2 for edges in axes]
     nodes = np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1).reshape(-1, len(parts))
     log_p = [_restricted(y, C, parts, node**2)[0] - top + _log_prior(node) for node in nodes]
