@@ -9,6 +9,7 @@ from teststrip.evidence.confirmed import Confirmed
 from teststrip.evidence.coverage import Coverage
 from teststrip.evidence.importance import Importance, Term
 from teststrip.evidence.interval import Interval
+from teststrip.evidence.kinds import Kind
 from teststrip.evidence.people import People, Strength
 from teststrip.evidence.variance import Future, Share, Variance
 
@@ -92,6 +93,10 @@ def everything(analysis):
             note="Few votes.",
         ),
         confirmed=confirmation(ranking.baseline, names),
+        kinds=(
+            Kind(f"tag {HOSTILE}", Interval(-0.001, -0.01, 0.008, 3), 1.0, 12, 3),
+            Kind("animal", Interval(0.02, None, None, 1), 0.0004, 4, 1),
+        ),
         advice=(
             Advice("Promote the confirmed recipe.", "it is better", "teststrip study promote sim"),
             Advice(f"Look at {HOSTILE}.", "", ""),

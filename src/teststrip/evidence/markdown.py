@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from teststrip.evidence.answer import answer, name_of, sentence_name
+from teststrip.evidence.findings import p_stopped, share_span
 from teststrip.evidence.interval import Interval
 from teststrip.evidence.numbers import count, percent
 from teststrip.evidence.ranking import Ranked
 from teststrip.evidence.remarks import remarks
-from teststrip.evidence.views import p_stopped, share_span
 
 if TYPE_CHECKING:
     from teststrip.evidence.analysis import Analysis

@@ -2,7 +2,7 @@
 
 Everything typed by a user goes through Jinja's autoescape; a Content-Security-Policy in the page
 allows its own style sheet (by hash) and pictures inside the page, nothing more. What each section
-shows is gathered in `views.py`, drawn in `charts/` and laid out in `templates/`.
+shows is gathered in `views.py` and `findings.py`, drawn in `charts/` and laid out in `templates/`.
 """
 
 import base64
@@ -12,7 +12,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from teststrip.errors import StorageError
-from teststrip.evidence import numbers, sheet, views
+from teststrip.evidence import findings, numbers, sheet, views
 from teststrip.evidence.answer import (
     answer,
     expectation,
@@ -22,7 +22,8 @@ from teststrip.evidence.answer import (
     short,
 )
 from teststrip.evidence.charts.bars import shade_of
-from teststrip.evidence.interval import RESAMPLES
+from teststrip.evidence.grid import MAX_FAILED
+from teststrip.evidence.interval import RESAMPLES, SEED
 from teststrip.evidence.remarks import remarks
 
 if TYPE_CHECKING:
@@ -58,26 +59,29 @@ def render(analysis: "Analysis", read_png: sheet.ReadPng) -> str:
             notes=remarks(analysis),
             cards=views.cards(analysis, read_png),
             wall=views.best_wall(analysis, read_png),
-            shares=views.shares(analysis),
-            importance=views.importance(analysis),
-            curves=views.curves(analysis),
+            shares=findings.shares(analysis),
+            importance=findings.importance(analysis),
+            curves=findings.curves(analysis),
             sheet=views.contact(columns, rows, analysis.facts.higher_is_better),
             columns=columns,
-            front=views.front(analysis),
-            people=views.people(analysis),
-            confirmed=views.confirmed(analysis),
-            table=views.ranking_table(analysis),
+            front=findings.front(analysis),
+            people=findings.people(analysis),
+            confirmed=findings.confirmed(analysis),
+            table=findings.ranking_table(analysis),
             best=best,
             best_name=sentence_name(best),
             fields=list(settings_shown(best)),
             again=views.again(analysis, rows),
             resamples=RESAMPLES,
+            seed=SEED,
+            most_failed=MAX_FAILED,
+            kinds=findings.kinds(analysis),
             name=lambda recipe_id: name_of(analysis, recipe_id),
             shade=shade_of,
-            p_stopped=views.p_stopped(analysis),
+            p_stopped=findings.p_stopped(analysis),
             tight=lambda text: views.tight(text, ranking.rows),
-            together=views.together(analysis),
-            correlation=views.correlation,
+            together=findings.together(analysis),
+            correlation=findings.correlation,
         )
     )
 
@@ -100,7 +104,7 @@ def _environment() -> "jinja2.Environment":
         "times": numbers.times,
         "show": short,
         "count": numbers.count,
-        "share_span": views.share_span,
+        "share_span": findings.share_span,
     }
     return environment
 
