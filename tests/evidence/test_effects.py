@@ -47,6 +47,14 @@ def test_many_small_steps_in_one_direction_are_seen():
     assert shape.of_numbers(list("abcdefgh"), means, differs) == "higher is better"
 
 
+def test_the_top_of_a_hill_is_only_as_sharp_as_can_be_told():
+    means = np.array([-0.36, 0.34, 0.17, 0.16, -0.30])
+
+    words = shape.of_numbers(["2", "4", "6", "8", "10"], means, told(means, 0.4))
+
+    assert words == "rises to 4, flat to 8, then falls"
+
+
 def test_choices_are_named_from_both_ends():
     means = np.array([3.0, 2.9, 1.5, 0.0])
     names = ["unipc", "dpmpp_2m", "ddim", "pndm"]

@@ -11,6 +11,7 @@ from teststrip.evidence.interval import holm, p_value
 
 ALPHA = 0.05
 LEVEL = 0.12  # "flat": not distinguishable, and within this part of the way up or down
+TOP = 1 / 3  # the same after a turning point
 MOST_NAMES = 4
 UNSHAPED = "it matters, but no two values can be told apart"
 
@@ -81,7 +82,7 @@ def of_numbers(labels: Sequence[str], means: Floats, differs: NDArray[np.int_]) 
         return UNSHAPED
     last, parts, here = len(labels) - 1, [], 0
     for leg in legs:
-        leaves, arrives = _bends(leg, means, differs)
+        leaves, arrives = _bends(leg, means, differs, leg is not legs[0])
         if leaves > here:
             parts.append(f"flat to {labels[leaves]}")
         verb = "rises" if leg.way > 0 else "falls"
@@ -115,11 +116,13 @@ def _legs(means: Floats, differs: NDArray[np.int_]) -> list[Leg]:
     return [*legs, Leg(start, end, way)] if way else legs
 
 
-def _bends(leg: Leg, means: Floats, differs: NDArray[np.int_]) -> tuple[int, int]:
+def _bends(leg: Leg, means: Floats, differs: NDArray[np.int_], turns: bool) -> tuple[int, int]:
     """Where a leg leaves the flat before it, and where it reaches the flat after it."""
-    near = LEVEL * abs(means[leg.end] - means[leg.start])
-    leaves, arrives = leg.start, leg.end
-    while leaves + 1 < leg.end and _is_flat(leaves + 1, leg.start, near, means, differs):
+    height = abs(float(means[leg.end] - means[leg.start]))
+    near, leaves, arrives = LEVEL * height, leg.start, leg.end
+    # the top of a hill is only as sharp as can be told
+    after = TOP * height if turns else near
+    while leaves + 1 < leg.end and _is_flat(leaves + 1, leg.start, after, means, differs):
         leaves += 1
     while arrives - 1 > leaves and _is_flat(arrives - 1, leg.end, near, means, differs):
         arrives -= 1
