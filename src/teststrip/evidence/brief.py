@@ -43,6 +43,8 @@ def _best_set(analysis: Analysis) -> list[str]:
         elif ranking.baseline is not None and row.gain.known:
             span = write.span(row.gain, signed=True)
             said.append(f"{write.signed(row.gain.mean)} to the baseline ({span})")
+        elif row.mean.known:
+            said[0] += f" ({write.span(row.mean)})"
         if more is not None and more.p_best is not None:
             said.append(f"P(best) {percent(more.p_best)}")
         said.append(f"{count(row.images, 'image')} of {count(row.prompts, 'prompt')}")

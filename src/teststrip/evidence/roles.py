@@ -8,8 +8,8 @@ any other table, what no flag names is told apart so:
     of the prompt or the block   one value for each prompt (or prompt and seed): no setting
     setting                      all else, whatever it is called (cfg, sampler_name, ...)
 
-With `--score` given, all other columns are settings; with `--setting` given, all other numbers
-are scores. What was assumed is said (`notes`); where nothing sensible comes out, what to pass.
+With `--score` given, what does not look like one too is a setting; with `--setting` given, all
+other numbers are scores. What was assumed is said (`notes`); where nothing sensible comes out, what to pass.
 """
 
 import re
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DUMMY = "dummy_"
+MOSTLY = 0.8
 NAMES = {
     "recipe": ("recipe_id", "recipe", "config_id", "setting_id"),
     "prompt": ("prompt_id", "prompt", "positive_prompt", "caption", "text"),
@@ -142,25 +143,37 @@ def _ours(frame: "pd.DataFrame", rest: list[str], own: list[str], given: Given) 
 def _told_apart(
     frame: "pd.DataFrame", rest: list[str], found: dict[str, str], given: Given
 ) -> Split:
-    if given.scores or given.settings:
-        open_ = [n for n in rest if n not in {*given.scores, *given.settings}]
-        scores = list(given.scores) or [n for n in open_ if is_number(frame[n])]
+    open_ = [n for n in rest if n not in {*given.scores, *given.settings}]
+    numbers = [n for n in open_ if _is_mostly_number(frame[n])]
+    if given.settings:
+        scores = list(given.scores) or numbers
         settings = list(given.settings)
-        if not settings:
-            attributes = _of_block(frame, open_, found)
-            settings = [n for n in open_ if n not in attributes and _may_set(frame[n])]
-        return scores, settings, [n for n in rest if n not in {*scores, *settings}]
-    numbers = [n for n in rest if is_number(frame[n])]
-    scores = [n for n in numbers if SAYS_SCORE.search(n.lower()) or _mostly_differ(frame[n])]
-    others = [n for n in rest if n not in scores]
-    attributes = _of_block(frame, others, found)
-    settings = [n for n in others if n not in attributes and _may_set(frame[n])]
+    else:
+        like = [n for n in numbers if SAYS_SCORE.search(n.lower()) or _mostly_differ(frame[n])]
+        scores = [*given.scores, *like]
+        open_ = [n for n in open_ if n not in like]
+        attributes = _of_block(frame, open_, found)
+        settings = [n for n in open_ if n not in attributes and _may_set(frame[n])]
     return scores, settings, [n for n in rest if n not in {*scores, *settings}]
+
+
+def _is_mostly_number(column: "pd.Series") -> bool:
+    """Numbers, perhaps with a few words among them where a scorer failed."""
+    import pandas as pd
+
+    if is_number(column) or pd.api.types.is_bool_dtype(column):
+        return is_number(column)
+    known = column.dropna()
+    return bool(len(known) and pd.to_numeric(known, errors="coerce").notna().mean() >= MOSTLY)
 
 
 def _mostly_differ(column: "pd.Series") -> bool:
     """Fractions of which more than half are different: a setting would repeat on every block."""
-    known = column.dropna()
+    import numpy as np
+    import pandas as pd
+
+    known = pd.to_numeric(column, errors="coerce").astype(float)
+    known = known[np.isfinite(known)]
     if len(known) < 4 or not (known % 1 != 0).any():
         return False
     return bool(known.nunique() > len(known) / 2)
