@@ -201,3 +201,16 @@ def test_without_a_baseline_the_leader_is_the_reference(study, known):
 
     assert found[ranking.best].gain is None
     assert all(s.gain.mean < 0 for name, s in found.items() if name != ranking.best)
+
+
+def test_a_pair_that_scatters_more_than_others_has_a_wider_interval(worlds, known):
+    rng = np.random.default_rng(0)
+    values, prompt_of, _ = worlds.scores(rng, 10, 16, 2, effect=np.linspace(-3, 3, 10))
+    values[5] += rng.normal(0, 3, 32)
+
+    found, _, _ = known(checked(worlds.frame(values, prompt_of)))
+
+    def width(name):
+        return found[name].gain.high - found[name].gain.low
+
+    assert width("r005") > 1.15 * max(width(f"r{i:03d}") for i in range(1, 10) if i != 5)
