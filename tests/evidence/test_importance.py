@@ -359,3 +359,16 @@ def test_a_failing_study_leaves_what_is_complete(world):
 
     assert found.mains[0].name == "guidance"
     assert np.isfinite(found.mains[0].share.mean)
+
+
+def test_a_pair_that_the_design_cannot_tell_from_another_is_said_to_be_either(world):
+    """A 2^(6-2) design: E = ABC, F = BCD, so that A x B and C x E are the same column."""
+    a, b, c, d = np.array(list(itertools.product((-1, 1), repeat=4))).T
+    settings = {"a": a, "b": b, "c": c, "d": d, "e": a * b * c, "f": b * c * d}
+
+    found = importance(*world(settings, 1.0 * a * b, prompts=16, design="factorial"))
+
+    assert found.pairs[0].fields == ("a", "b")
+    assert found.pairs[0].shown
+    assert any("a x b may also be c x e" in note for note in found.notes)
+    assert not any(t.shown and t.fields == ("c", "e") for t in found.pairs)
