@@ -9,7 +9,8 @@ any other table, what no flag names is told apart so:
     setting                      all else, whatever it is called (cfg, sampler_name, ...)
 
 With `--score` given, what does not look like one too is a setting; with `--setting` given, all
-other numbers are scores. What was assumed is said (`notes`); where nothing sensible comes out, what to pass.
+other numbers are scores. What was assumed is said (`notes`); where nothing sensible comes out, what
+to pass.
 """
 
 import re

@@ -38,18 +38,9 @@ def load(path: Path, objective: str | None = None) -> "pd.DataFrame":
 
     Raises ConfigError if the file cannot be read or lacks columns.
     """
-    import pandas as pd
+    from teststrip.evidence.table_file import read_frame
 
-    readers = {".parquet": pd.read_parquet, ".csv": pd.read_csv}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise ConfigError(f"{path}: a .parquet or .csv table is read, got {path.suffix!r}")
-    try:
-        frame = reader(path)
-    except FileNotFoundError as exc:
-        raise ConfigError(f"{path}: no such file") from exc
-    except (OSError, ValueError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path}: cannot be read as {path.suffix[1:]}: {exc}") from exc
+    frame = read_frame(path)
     return checked(frame, what=str(path), objective=objective)
 
 
@@ -76,10 +67,7 @@ def checked(
     for name, value in NEUTRAL.items():
         out[name] = out[name].fillna(value) if name in out else value
     if "recipe_id" not in out:
-        out["recipe_id"] = [
-            short_hash({name: plain(value) for name, value in zip(fields, row, strict=True)})
-            for row in out[fields].itertuples(index=False, name=None)
-        ]
+        out["recipe_id"] = _ids(out[fields])
     out["seed"] = out["seed"].astype(float).astype("int64")  # also from text: "7", "7.0"
     out["recipe_id"] = out["recipe_id"].astype(str)
     out["prompt_id"] = out["prompt_id"].astype(str)
@@ -110,6 +98,20 @@ def _seed_faults(frame: "pd.DataFrame") -> list[str]:
     return [
         f"column 'seed': {int(wrong.sum())} rows hold no whole number from 0 on, first {first!r}"
     ]
+
+
+def _ids(settings: "pd.DataFrame") -> list[str]:
+    """A recipe id for each row: equal settings, equal id. Each combination is hashed once."""
+    names = [str(name) for name in settings]
+    known: dict[Any, str] = {}
+    out = []
+    for row in settings.itertuples(index=False, name=None):
+        key = repr(row)
+        if key not in known:
+            cells = {name: plain(value) for name, value in zip(names, row, strict=True)}
+            known[key] = short_hash(cells)
+        out.append(known[key])
+    return out
 
 
 def score_columns(frame: "pd.DataFrame") -> list[str]:
