@@ -10,6 +10,7 @@ import yaml
 from teststrip.cli.main import main
 
 GOOD = {"steps": {"best": 20, "width": 4, "height": 3}}  # guidance makes no difference
+FLAT = {"name": "synthetic", "options": {"sd_recipe": 0, "sd_recipe_prompt": 0}}
 
 
 def study_file(path, **changes):
@@ -144,3 +145,160 @@ def test_the_table_tells_search_and_confirmation_apart(home, run):
     search, held = (table[table.split == split] for split in ("search", "held_out"))
     assert not set(search.prompt_id) & set(held.prompt_id)
     assert not set(search.seed) & set(held.seed)
+
+
+def test_export_gives_the_leader_before_and_the_champion_after_a_confirmation(home, run):
+    _, before, err = run("export", "small", "--format", "all", "--json")
+    assert "The search's leader, not confirmed" in err
+    assert not before["confirmed"]
+
+    run("confirm", "small", "--no-track", "--quiet")
+    _, after, err = run("export", "small", "--json")
+
+    evidence = json.loads((home / "studies" / "small" / "confirmation.json").read_text())
+    assert after["recipe_id"] == evidence["evidence"]["champion"]
+    assert after["confirmed"]
+    assert "Confirmed: +" in err
+    assert set(before["formats"]) == {"json", "a1111", "diffusers"}
+    assert set(after["formats"]) == {"json"}
+
+
+def test_an_exported_recipe_is_a_studys_recipe_and_an_a1111_text_is_read_back(home, run, tmp_path):
+    from teststrip import a1111
+    from teststrip.recipe import Recipe
+
+    code, out, _ = run("export", "small", "--format", "all", "--out", str(tmp_path / "best"))
+
+    assert code == 0
+    fields = json.loads((tmp_path / "best" / "recipe.json").read_text())
+    exported = Recipe.model_validate(fields)
+    assert out.split() == [
+        str(tmp_path / "best" / f"recipe.{end}") for end in ("json", "txt", "py")
+    ]
+    text = (tmp_path / "best" / "recipe.txt").read_text().removesuffix("\n")
+    assert a1111.from_text(text).request.recipe == exported
+    compile((tmp_path / "best" / "recipe.py").read_text(), "recipe.py", "exec")
+
+    file = study_file(tmp_path / "next.yaml", name="next", baseline=fields)
+    code, next_, _ = run("run", file, "--no-track", "--quiet", "--json")
+    assert (code, next_["baseline_id"]) == (0, exported.recipe_id)
+
+
+def test_one_format_goes_to_one_file_and_any_recipe_may_be_asked_for(home, run, tmp_path):
+    baseline = json.loads((home / "studies" / "small" / "study.json").read_text())["result"]
+    file = tmp_path / "base.py"
+
+    code, _, err = run(
+        "export", "small", "--recipe", baseline["baseline_id"], "--format", "diffusers",
+        "--out", str(file),
+    )  # fmt: skip
+
+    assert code == 0
+    assert "num_inference_steps=8" in file.read_text()
+    assert "The baseline" in err
+    code, _, err = run("export", "small", "--recipe", "nobody")
+    assert code == 2
+    assert "has no recipe 'nobody'" in err
+
+
+def promote(run, *args):
+    return run("promote", "small", "--model-name", "posters", "--json", *args)
+
+
+def test_promote_refuses_what_is_not_confirmed(home, run):
+    code, shown, err = promote(run)
+    assert code == 1
+    assert "not confirmed yet: teststrip study confirm small" in err
+    assert shown["error"]["type"] == "StudyError"
+
+    run("confirm", "small", "--top", "1", "--no-track", "--quiet")
+    table = pd.read_parquet(home / "studies" / "small" / "images.parquet")
+    other = next(
+        i for i in table.recipe_id if not (table[table.recipe_id == i].split != "search").any()
+    )
+    code, _, err = promote(run, "--recipe", other)
+    assert code == 1
+    assert "was not among those confirmed" in err
+    baseline = json.loads((home / "studies" / "small" / "study.json").read_text())["result"]
+    code, _, err = promote(run, "--recipe", baseline["baseline_id"])
+    assert code == 1
+    assert "is the baseline" in err
+
+
+def test_promote_refuses_what_the_confirmation_does_not_support(home, run, tmp_path):
+    file = study_file(tmp_path / "flat.yaml", name="flat", generator=FLAT, baseline={})
+    run("run", file, "--no-track", "--quiet")
+    _, shown, _ = run("confirm", "flat", "--no-track", "--quiet", "--json")
+    assert shown["evidence"]["supported"] == []
+
+    code, _, err = run("promote", "flat", "--model-name", "posters")
+
+    assert code == 1
+    assert "the confirmation does not support recipe" in err
+    assert "--force --why" in err
+
+
+@pytest.mark.parametrize(
+    ("args", "faults"),
+    [
+        (("--model-name", "a/b", "--force"), 2),
+        (("--model-name", "posters", "--force", "--why", "short"), 1),
+        (("--model-name", "posters", "--why", "long enough by itself"), 1),
+        (("--model-name", "../x y", "--why", "long enough by itself"), 2),
+    ],
+)
+def test_all_wrong_flags_of_promote_show_at_once(home, run, args, faults):
+    code, shown, _ = run("promote", "small", *args, "--json")
+
+    assert code == 2
+    assert len(shown["error"]["faults"]) == faults
+
+
+def test_a_confirmed_recipe_becomes_champion_and_again_changes_nothing(home, run, tmp_path):
+    from teststrip.track.connection import Connection
+    from teststrip.track.registry import Registry
+
+    _, confirmed, _ = run("confirm", "small", "--quiet", "--json")
+    code, first, _ = promote(run)
+    _, again, _ = promote(run)
+
+    assert code == 0
+    assert (first["is_new"], again["is_new"]) == (True, False)
+    assert first["version"] == again["version"] == "1"
+    assert first["confirmed"]
+    assert not first["forced"]
+    row = confirmed["evidence"]["rows"][0]
+    tags = first["tags"]
+    assert float(tags["gain"]) == pytest.approx(row["gain"]["mean"], rel=1e-4)
+    assert (tags["study"], tags["confirmed"], tags["forced"]) == ("small", "true", "false")
+    assert (tags["prompts"], tags["images"]) == ("6", "12")
+    champion = Registry(Connection(home)).champion("posters", tmp_path)
+    assert champion.recipe.recipe_id == first["recipe_id"] == confirmed["evidence"]["champion"]
+    assert champion.evidence["headline"] == confirmed["headline"]
+    assert champion.evidence["table_sha256"]
+    assert champion.model["fingerprint"].startswith("synthetic-")
+
+
+def test_what_is_forced_says_so_with_its_reason_everywhere(home, run, tmp_path):
+    from teststrip.track.connection import Connection
+    from teststrip.track.reader import open_study
+    from teststrip.track.registry import Registry
+
+    file = study_file(tmp_path / "never.yaml", name="never")  # was never recorded in MLflow
+    run("run", file, "--no-track", "--quiet")
+    why = "the fair opens tomorrow"
+
+    code, shown, _ = run(
+        "promote", "never", "--model-name", "posters", "--force", "--why", why, "--json"
+    )
+
+    assert code == 0
+    assert (shown["forced"], shown["confirmed"]) == (True, False)
+    assert (shown["tags"]["forced"], shown["tags"]["why"]) == ("true", why)
+    champion = Registry(Connection(home)).champion("posters", tmp_path / "here")
+    assert (champion.evidence["forced"], champion.evidence["why"]) == (True, why)
+    assert why in (champion.folder / "README.md").read_text()
+    record = open_study(home, "never")
+    assert record.run_id == shown["run_id"]
+    assert set(record.table()["split"]) == {"search"}
+    assert record.file("report.html")
