@@ -8,13 +8,13 @@ from teststrip.evidence.numbers import Numbers, duration
 from teststrip.evidence.pareto import SECONDS, Front
 from teststrip.evidence.ranking import Ranking
 
-MOST_STOPPED = 300
+MOST_STOPPED, MOST_FINALISTS = 300, 300
 
 
 def front_chart(front: Front, ranking: Ranking, write: Numbers) -> Chart | None:
     """Cost per image against gain; None where fewer than two recipes have both.
 
-    A stopped recipe far below all finalists is held at the bottom edge, so that the rest stays
+    The front and the 300 best of the others are drawn. A stopped recipe far below all finalists is held at the bottom edge, so that the rest stays
     readable; its title says its gain.
     """
     timed = front.cost == SECONDS
@@ -24,10 +24,12 @@ def front_chart(front: Front, ranking: Ranking, write: Numbers) -> Chart | None:
     if len(front.points) + len(stopped) < 2:
         return None
     width, height = 720, 380
-    costs = [p.cost for p in front.points] + [r.seconds or 0.0 for r in stopped]
+    behind = sorted((p for p in front.points if not p.on_front), key=lambda p: -p.gain.mean)
+    shown = [p for p in front.points if p.on_front] + behind[:MOST_FINALISTS]
+    costs = [p.cost for p in shown] + [r.seconds or 0.0 for r in stopped]
     x = Scale(0, max(costs) * 1.06 or 1.0, 70, width - 20)
     gains = [0.0]
-    for point in front.points:
+    for point in shown:
         gains += bounds(point.gain)
     spread = max(gains) - min(gains)
     others = [max(r.gain.mean, min(gains) - spread) for r in stopped]
@@ -45,7 +47,7 @@ def front_chart(front: Front, ranking: Ranking, write: Numbers) -> Chart | None:
         )
         for r in reversed(stopped)
     ]
-    for point in front.points:
+    for point in shown:
         row = rows[point.recipe_id]
         is_baseline = point.recipe_id == ranking.baseline
         cost = duration(point.cost) if timed else f"{point.cost:.3g} model calls"
