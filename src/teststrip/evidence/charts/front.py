@@ -14,8 +14,8 @@ MOST_STOPPED, MOST_FINALISTS = 300, 300
 def front_chart(front: Front, ranking: Ranking, write: Numbers) -> Chart | None:
     """Cost per image against gain; None where fewer than two recipes have both.
 
-    The front and the 300 best of the others are drawn. A stopped recipe far below all finalists is held at the bottom edge, so that the rest stays
-    readable; its title says its gain.
+    The front and the 300 best of the others are drawn. A stopped recipe far below all finalists is
+    held at the bottom edge, so that the rest stays readable; its title says its gain.
     """
     timed = front.cost == SECONDS
     stopped = [
