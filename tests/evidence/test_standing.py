@@ -214,3 +214,19 @@ def test_a_pair_that_scatters_more_than_others_has_a_wider_interval(worlds, know
         return found[name].gain.high - found[name].gain.low
 
     assert width("r005") > 1.15 * max(width(f"r{i:03d}") for i in range(1, 10) if i != 5)
+
+
+def test_failures_here_and_there_do_not_leave_the_best_without_numbers(worlds, known):
+    """20 recipes that each lack 10 % of 40 blocks share next to none of them."""
+    rng = np.random.default_rng(0)
+    values, prompt_of, _ = worlds.scores(rng, 20, 20, 2)
+    values[rng.random(values.shape) < 0.1] = np.nan
+
+    found, ranking, _ = known(checked(worlds.frame(values, prompt_of)), threshold=0.0)
+
+    assert found[ranking.best].images >= 20
+    assert found["r000"].images == found[ranking.best].images
+    left_out = [s for s in found.values() if not s.images]
+    assert left_out
+    assert all((s.lower, s.passes, s.loses_on) == (None, None, None) for s in left_out)
+    assert sum(s.p_best for s in found.values()) == pytest.approx(1)

@@ -23,7 +23,7 @@ from teststrip.evidence.facts import StudyFacts
 from teststrip.evidence.grid import Floats, Grid, Ints
 from teststrip.evidence.interval import Interval, interval, resampling
 from teststrip.evidence.mixed import Fit
-from teststrip.evidence.ranking import Ranking
+from teststrip.evidence.ranking import FAILED, Ranking
 
 MOST = 50  # recipes that are described
 TENTH = 0.1
@@ -44,7 +44,8 @@ class Standing:
     prompt-bootstrap interval (by images where there is one prompt). `passes`: share of images that
     reach the study's threshold with its interval; None without threshold. `loses_on`: prompts on
     which its mean is behind the reference's, of `prompts` shared. `images`, `prompts` stand behind
-    all of it but `p_best` and `gain`, which use every image of the study.
+    all of it but `p_best` and `gain`, which use every image of the study; they are 0, and the rest
+    is empty, where the recipe lacks so many blocks that too few would be left to all.
     """
 
     recipe_id: str
@@ -68,12 +69,13 @@ def standings(
     listed = _listed(ranking, most)
     row_of = {name: i for i, name in enumerate(grid.recipes)}
     rows = np.array([row_of[name] for name in listed], dtype=np.intp)
-    blocks = np.flatnonzero(grid.have[rows].all(axis=0))
     reference = row_of[ranking.reference]
+    shared = _shared(grid, rows, {row_of[ranking.best], reference})
     chances = p_best(fit)
     gains = _gains(grid, fit, listed, ranking.reference, facts.confidence)
     out = {}
     for name, i in zip(listed, rows, strict=True):
+        blocks = shared if grid.have[i, shared].all() else shared[:0]
         own = grid.values[i, blocks]
         alone = np.full(len(grid.blocks), np.nan)
         alone[blocks] = own
@@ -87,13 +89,15 @@ def standings(
             lower=mean.low if grid.sign > 0 else mean.high,
             worst_tenth=worst_tenth(own, grid.prompt_index[blocks], grid.sign, facts.confidence),
             passes=None
-            if facts.threshold is None
+            if facts.threshold is None or not len(blocks)
             else pass_rate(
                 grid.sign * own >= grid.sign * facts.threshold,
                 grid.prompt_index[blocks],
                 facts.confidence,
             ),
-            loses_on=None if name == ranking.reference else int(np.nansum(behind < 0)),
+            loses_on=None
+            if name == ranking.reference or not len(blocks)
+            else int(np.nansum(behind < 0)),
             images=len(blocks),
             prompts=len(set(grid.prompt_index[blocks].tolist())),
         )
@@ -172,13 +176,30 @@ def pass_rate(passed: Floats, prompt: Ints, confidence: float = 0.95) -> Interva
 
 def _listed(ranking: Ranking, most: int) -> list[str]:
     """The best, with a place kept for the baseline."""
-    names = [row.recipe_id for row in ranking.rows if not row.stopped and row.images]
+    far = [row for row in ranking.rows if not row.stopped and row.images]
+    names = [row.recipe_id for row in far if row.verdict != FAILED]
     names = [name for name in names if name != ranking.baseline]
     kept = names[: most - (ranking.baseline is not None)]
     if ranking.baseline is not None:
         kept.append(ranking.baseline)
     wanted = set(kept)
     return [row.recipe_id for row in ranking.rows if row.recipe_id in wanted]
+
+
+def _shared(grid: Grid, rows: Ints, always: set[int]) -> Ints:
+    """The blocks that the listed recipes share.
+
+    Where failures leave less than half of them, the recipe with the most holes is not waited for,
+    and so on; the best and the reference always are.
+    """
+    have, inside = grid.have, [int(i) for i in rows]
+    enough = int(have[rows].any(axis=0).sum()) / 2
+    while True:
+        blocks = np.flatnonzero(have[inside].all(axis=0))
+        others = [i for i in inside if i not in always]
+        if len(blocks) >= enough or not others:
+            return blocks
+        inside.remove(min(others, key=lambda i: int(have[i].sum())))
 
 
 def _gains(
