@@ -14,8 +14,9 @@ test test-slow: export OMP_WAIT_POLICY := PASSIVE
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: setup ## the main job on the built-in model: a small study; writes demo/report.html
+demo: setup ## the main job on the built-in model: search, then confirm; writes demo/report.html
 	@TESTSTRIP_HOME=demo/data $(PY) -m teststrip study run examples/demo.yaml --out demo
+	@TESTSTRIP_HOME=demo/data $(PY) -m teststrip study confirm demo --seeds 4 --out demo
 
 test: setup-dev ## the tests
 	@scripts/browser.sh
@@ -42,9 +43,13 @@ imports: setup-dev ## no room imports one above or beside it
 test-slow: setup-dev ## the long tests alone
 	@$(PY) -m pytest -m 'slow and not gpu'
 
-bench: setup-dev ## the numbers of docs/benchmarks.md (half an hour on 2 cores)
+bench: setup-dev ## the numbers of docs/benchmarks.md (an hour on 2 cores)
 	@$(PY) benchmarks/engine/run.py
-	@$(PY) benchmarks/study/racing.py
+	@$(PY) benchmarks/evidence/calibration.py
+	@$(PY) benchmarks/evidence/importance.py
+	@$(PY) benchmarks/evidence/votes.py
+	@$(PY) benchmarks/evidence/images_needed.py
+	@$(PY) benchmarks/evidence/speed.py
 
 clean: ## remove caches, build output and demo/; .venv stays
 	@rm -rf demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

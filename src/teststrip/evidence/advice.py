@@ -149,7 +149,7 @@ def _settle(
     if more <= 0:
         return None
     return Advice(
-        f"{more:,} more prompts would settle {_named(best)} against {rival}.",
+        f"{count(more, 'more prompt')} would settle {_named(best)} against {rival}.",
         f"if they differ by {write.plain(gap)}, the best estimate, {needed:,} prompts x "
         f"{count(seeds, 'seed')} tell it in 80 % of studies; there are {len(grid.prompt_ids)}",
         "",
