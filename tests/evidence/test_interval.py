@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from teststrip.evidence.interval import Interval, holm, interval, p_value
+from teststrip.evidence.interval import Interval, holm, interval, intervals, p_value, p_values
 
 
 def coverage(draw, units, worlds):
@@ -142,3 +142,35 @@ def test_turning_the_scale_turns_the_interval(values):
     assert found.flipped(1) == found
     assert found.flipped(-1).mean == -found.mean
     assert found.flipped(-1).low <= found.flipped(-1).high
+
+
+def test_many_rows_at_once_are_each_row_alone():
+    """Rows with different numbers of units, some without spread, one with nothing."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(12, 20))
+    for i, count in enumerate((0, 1, 2, 5, 8, 20, 9, 20, 3, 12, 20, 16)):
+        rows[i, rng.permutation(20)[count:]] = np.nan
+    rows[7] = np.round(rows[7])
+    rows[9][np.isfinite(rows[9])] = 0.25
+
+    together = intervals(rows)
+    p = p_values(rows)
+
+    for i, row in enumerate(rows):
+        alone = row[np.isfinite(row)]
+        assert p[i] == pytest.approx(p_value(alone))
+        expected = interval(alone)
+        assert together[i].units == expected.units
+        if len(alone) > 1:
+            assert (together[i].low, together[i].high) == pytest.approx(
+                (expected.low, expected.high)
+            )
+
+
+def test_a_resample_of_one_unit_only_has_no_spread_whatever_the_rounding():
+    """A third of all resamples leave the one unit out that differs: then Student's t counts."""
+    units = np.array([0.1] * 7 + [0.4])
+
+    found = interval(units)
+
+    assert found.high - found.low < 1

@@ -236,3 +236,44 @@ def test_a_threshold_gives_pass_rates(study, facts):
 
     own = table[table["recipe_id"] == rows[0].recipe_id]["clip@1"]
     assert rows[0].passes == pytest.approx((own >= 0).mean())
+
+
+def test_the_true_best_is_in_the_best_set_or_not_ruled_out(worlds, facts):
+    rng, held, worlds_made = np.random.default_rng(9), 0, 80
+    for _ in range(worlds_made):
+        values, prompt_of, truth = worlds.scores(rng, 16, 8, 4)
+        made = worlds.halving(values, prompt_of)
+        ranking = rank(checked(worlds.frame(values, prompt_of, made)), facts())
+        stopped = {row.recipe_id for row in ranking.rows if row.stopped}
+        assert set(ranking.not_ruled_out) <= stopped
+        held += f"r{truth.argmax():03d}" in ranking.best_set + ranking.not_ruled_out
+
+    assert held / worlds_made >= 0.95
+
+
+def test_a_stopped_recipe_that_is_clearly_worse_is_ruled_out(worlds, facts):
+    effect = np.zeros(12)
+    effect[5], effect[7] = 2.0, -30.0
+    values, prompt_of, _ = worlds.scores(np.random.default_rng(0), 12, 16, 2, effect=effect)
+    made = worlds.halving(values, prompt_of, start=8)
+
+    ranking = rank(checked(worlds.frame(values, prompt_of, made)), facts())
+
+    assert ranking.row("r007").stopped
+    assert "r007" not in ranking.not_ruled_out
+
+
+def test_the_effect_size_is_the_mean_over_the_spread_of_the_prompt_means(study, facts):
+    table, _ = study(race=False)
+
+    row = rank(table, facts()).row("r003")
+
+    wide = table.pivot_table("clip@1", "prompt_id", "recipe_id", aggfunc="mean")
+    difference = wide["r003"] - wide["r000"]
+    assert row.effect_size == pytest.approx(difference.mean() / difference.std())
+    assert rank(table, facts()).row("r000").effect_size is None
+
+
+def test_a_row_that_is_not_there_is_a_key_error(study, facts):
+    with pytest.raises(KeyError):
+        rank(study()[0], facts()).row("nope")
