@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from teststrip.errors import ConfigError, StudyError
+from teststrip.evidence import markdown
 from teststrip.evidence.analysis import analyse
 from teststrip.evidence.answer import answer
 from teststrip.evidence.compare import Comparison
@@ -238,6 +239,14 @@ def test_the_page_shows_no_nan_and_nothing_typed_by_a_user_runs(analysed, world)
     assert not re.findall(NO_NUMBER, words)
     assert "<script>alert" not in page
     assert "<b>grüne" not in page
+
+
+@EACH
+def test_the_note_for_a_merge_request_shows_no_nan_either(analysed, world):
+    text = markdown.render(analysed(world))
+
+    assert not re.findall(NO_NUMBER, text)
+    assert "<script" not in text
 
 
 def no_picture(path):
