@@ -88,7 +88,7 @@ class Race(Frozen):
     eta: float = Field(default=2.0, gt=1, le=10)
     keep: int = Field(default=3, ge=1)
     p: float = Field(default=0.1, gt=0, lt=0.5)
-    regret: float = Field(default=0.01, gt=0, lt=1)
+    regret: float = Field(default=0.03, gt=0, lt=1)
     ask: int = Field(default=8, ge=1, le=512)
 
 

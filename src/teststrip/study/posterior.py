@@ -34,7 +34,7 @@ class Posterior:
     scores: Scores
     top: int
     start: int = 2
-    regret: float = 0.01
+    regret: float = 0.03
     keep: int = 1
     seed: int = 0
     reached: dict[str, int] = field(default_factory=dict)
