@@ -231,7 +231,8 @@ def test_promote_refuses_what_the_confirmation_does_not_support(home, run, tmp_p
     _, shown, _ = run("confirm", "flat", "--no-track", "--quiet", "--json")
     assert shown["evidence"]["supported"] == []
 
-    code, _, err = run("promote", "flat", "--model-name", "posters")
+    leader = shown["evidence"]["rows"][0]["a"]
+    code, _, err = run("promote", "flat", "--model-name", "posters", "--recipe", leader)
 
     assert code == 1
     assert "the confirmation does not support recipe" in err

@@ -56,8 +56,7 @@ def register(place, request):
     return register
 
 
-def test_mlflow_itself_finds_the_champion_and_its_files(place, register, tmp_path):
-    import mlflow
+def test_mlflow_itself_finds_the_champion_and_its_files(place, register, tmp_path, monkeypatch):
     from mlflow.artifacts import download_artifacts
 
     connection, run_id = place
@@ -66,18 +65,12 @@ def test_mlflow_itself_finds_the_champion_and_its_files(place, register, tmp_pat
     found = connection.client.get_model_version_by_alias(made.name, "champion")
     assert (str(found.version), found.run_id) == (made.number, run_id)
     assert dict(found.tags).items() >= TAGS.items()
-    for address in (f"models:/{made.name}@champion", f"models:/{made.name}/{made.number}"):
-        folder = tmp_path / address.replace("/", "-")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", connection.uri)
+    for k, address in enumerate([f"models:/{made.name}@champion", f"models:/{made.name}/1"]):
+        folder = tmp_path / str(k)
         folder.mkdir()
-        mlflow.set_registry_uri(connection.uri)
-        try:
-            there = download_artifacts(
-                artifact_uri=address, dst_path=str(folder), tracking_uri=connection.uri
-            )
-        finally:
-            mlflow.set_registry_uri(None)
-        back = Recipe.model_validate_json((Path(there) / "recipe.json").read_bytes())
-        assert back == RECIPE
+        there = Path(download_artifacts(artifact_uri=address, dst_path=str(folder)))
+        assert Recipe.model_validate_json((there / "recipe.json").read_bytes()) == RECIPE
 
 
 def test_a_champion_comes_back_as_it_was_registered(place, register, tmp_path):

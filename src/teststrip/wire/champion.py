@@ -122,7 +122,7 @@ def _refusal(chosen: Winner) -> str:
     if chosen.recipe_id == found.facts.baseline:
         return (
             f"study {name!r}: recipe {chosen.recipe_id} is the baseline, which cannot be confirmed "
-            f"against itself. {found.headline} {way}"
+            f"against itself. {found.headline}\n{way}"
         )
     if chosen.row is None and found.confirmed.rows:
         return (
@@ -132,7 +132,7 @@ def _refusal(chosen: Winner) -> str:
         )
     return (
         f"study {name!r}: the confirmation does not support recipe {chosen.recipe_id}: "
-        f"{chosen.standing} {way}"
+        f"{chosen.standing}\n{way}"
     )
 
 
