@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from teststrip.evidence.answer import sentence_name
 from teststrip.evidence.confirmed import Confirmed
 from teststrip.evidence.facts import StudyFacts
 from teststrip.evidence.grid import Grid
 from teststrip.evidence.importance import Importance
-from teststrip.evidence.numbers import count, show
+from teststrip.evidence.numbers import count
 from teststrip.evidence.power import Spread, prompts_needed
 from teststrip.evidence.ranking import BETTER, Ranked, Ranking
 from teststrip.evidence.standing import Standing
@@ -129,7 +130,7 @@ def _settle(
         other = _nearest(ranking)
         if other is None:
             return None
-        rival, rival_id, gap = _named(other), other.recipe_id, -other.lag.mean
+        rival, rival_id, gap = sentence_name(other), other.recipe_id, -other.lag.mean
         family = max(len(ranking.best_set) - 1, 1)
     shrunk = [_gain(standings.get(name)) for name in (best.recipe_id, rival_id)]
     if shrunk[0] is not None and shrunk[1] is not None:
@@ -141,7 +142,7 @@ def _settle(
     write = ranking.numbers
     if needed is None or needed > TOO_MANY:
         return Advice(
-            f"Take either: {_named(best)} and {rival} are too close to be worth telling apart.",
+            f"Take either: {sentence_name(best)} and {rival} are too close to be worth telling apart.",
             f"a difference of {write.plain(gap)} would need more than {TOO_MANY:,} prompts",
             "",
         )
@@ -149,7 +150,7 @@ def _settle(
     if more <= 0:
         return None
     return Advice(
-        f"{count(more, 'more prompt')} would settle {_named(best)} against {rival}.",
+        f"{count(more, 'more prompt')} would settle {sentence_name(best)} against {rival}.",
         f"if they differ by {write.plain(gap)}, the best estimate, {needed:,} prompts x "
         f"{count(seeds, 'seed')} tell it in 80 % of studies; there are {len(grid.prompt_ids)}",
         "",
@@ -166,11 +167,6 @@ def _gain(standing: Standing | None) -> float | None:
 def _nearest(ranking: Ranking) -> Ranked | None:
     rivals = [r for r in ranking.rows if r.in_best_set and r.recipe_id != ranking.best]
     return max(rivals, key=lambda r: r.lag.mean, default=None)
-
-
-def _named(row: Ranked) -> str:
-    parts = [f"{field} {show(value)}" for field, value in list(row.settings.items())[:4]]
-    return ", ".join(parts) or row.recipe_id
 
 
 def _more_prompts(ranking: Ranking) -> Advice | None:
