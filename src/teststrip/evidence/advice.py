@@ -142,7 +142,7 @@ def _settle(
     write = ranking.numbers
     if needed is None or needed > TOO_MANY:
         return Advice(
-            f"Take either: {sentence_name(best)} and {rival} are too close to be worth telling apart.",
+            f"Take either: {sentence_name(best)} and {rival} are too close to matter.",
             f"a difference of {write.plain(gap)} would need more than {TOO_MANY:,} prompts",
             "",
         )
