@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from teststrip import a1111, png, wire
+from teststrip import a1111, wire
 from teststrip.cli import flags
 from teststrip.errors import ConfigError
 from teststrip.noise import NOISE_NAMES, SIGMA_SUFFIXES
@@ -130,6 +130,8 @@ def show(file: PngFile, as_json: Json = False) -> None:
     Example:
       teststrip image show out/a-cat-1-3fa4c21b.png
     """
+    from teststrip import png
+
     data = flags.read_file(file)
     text = png.infotext(data)
     try:
@@ -242,6 +244,7 @@ def _generate(
 
 
 def _remake(file: Path, out: Path, *, model: str | None, device: str | None, as_json: bool) -> None:
+    from teststrip import png
     from teststrip.cli import making, remaking
 
     data = flags.read_file(file)
@@ -265,6 +268,8 @@ def _remake(file: Path, out: Path, *, model: str | None, device: str | None, as_
 
 def _infotext(file: Path) -> Request:
     """The request of a settings text or of the PNG that holds one; what is unused is named."""
+    from teststrip import png
+
     data = flags.read_file(file)
     if data.startswith(b"\x89PNG"):
         text = png.infotext(data)
