@@ -11,17 +11,19 @@ from teststrip.wire import Bench, settings
 
 
 def report(name: Name, out: Out = None, as_json: Json = False) -> None:
-    """Write the report of a study that ended: report.html, contact-sheet.png, study.json.
+    """Say what a study that ended has found, and write its report: page, comment, sheet, numbers.
+
+    A study that is not here is read from MLflow (MLFLOW_TRACKING_URI).
 
     \b
     Example:
       teststrip study report first --out report
     """
     bench = Bench(settings().home, track=False)
-    files = bench.report(name, out).files
+    found = bench.report(name, out)
     folder = out or bench.report_folder(name)
-    paths = {file: str(folder / file) for file in files}
-    verbs.show(paths, as_json, "\n".join(paths.values()))
+    paths = {file: str(folder / file) for file in found.files}
+    verbs.show(paths, as_json, "\n".join([found.brief, *paths.values()]))
 
 
 def analyze(  # noqa: PLR0917 - typer calls it by name

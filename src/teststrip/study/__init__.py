@@ -5,7 +5,8 @@ blocks                                              the same (prompt, seed) pair
 designs, trials                                     which recipes: fixed designs, Optuna
 race                                                who goes on: halving, WilcoxonPruner
 cells, scoring, ledger, folder, table               images made once, scored, on disk
-plan, runner, study, result, tracking               the cost, the run and its end
+entries, stages, plan, probe                        who races, what it costs, how long it takes
+runner, study, result, tracking                     the run and its end
 """
 
 from teststrip.study.config import StudyConfig

@@ -1,6 +1,10 @@
 """The one place that turns settings into concrete parts and joins rooms that never meet.
 
 bench      studies run, reported and recorded       facts      what evidence knows of a study
+tables     a study's table, here or from MLflow     analysing  the evidence of anybody's table
+planning   images, time, cost and power             comparing  two recipes head to head
+confirming the leaders on held-out images           people     votes
+champion, winner   a confirmed recipe registered and exported
 """
 
 from teststrip.wire.bench import REPORT, SHEET, SUMMARY, Bench, Report, settings

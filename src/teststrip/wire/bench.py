@@ -28,16 +28,18 @@ def settings() -> Settings:
 
 @dataclass(frozen=True)
 class Report:
-    """The report's files by name, and each recipe's evidence for the record."""
+    """The report's files by name, each recipe's evidence for the record, the answer in short."""
 
     files: dict[str, bytes]
     metrics: dict[str, dict[str, float]]
+    brief: str
 
 
 def report_files(analysis: "Analysis", read_png: Callable[[str], bytes]) -> Report:
     """Page, comment, contact sheet and summary of any analysis, a study's or a table's."""
     from teststrip.evidence import markdown, report, sheet, summary
     from teststrip.evidence.answer import answer
+    from teststrip.evidence.brief import brief
 
     facts = analysis.facts
     columns, rows = sheet.plan(analysis, read_png)
@@ -56,7 +58,7 @@ def report_files(analysis: "Analysis", read_png: Callable[[str], bytes]) -> Repo
         SHEET: contact_sheet,
         SUMMARY: numbers.encode(),
     }
-    return Report(files, summary.recipe_metrics(analysis))
+    return Report(files, summary.recipe_metrics(analysis), brief(analysis))
 
 
 @dataclass(frozen=True)
