@@ -126,6 +126,27 @@ def test_the_interval_of_images_holds_the_truth(worlds, facts):
     assert hits / count == pytest.approx(0.95, abs=3.5 * (0.95 * 0.05 / count) ** 0.5)
 
 
+@pytest.mark.slow
+def test_the_interval_of_recipes_holds_what_as_many_prompts_give(worlds, facts):
+    """Its target is the correlation expected of means over that many prompts, not of endless ones
+    (which is further from 0: 0.70 here, where 16 prompts give 0.52)."""
+    rng = np.random.default_rng(20)
+    first = rng.normal(0, 0.5, 20)
+    second = 0.7 * first + 0.7 * rng.normal(0, 0.5, 20)
+    found = []
+    for k in range(120):
+        rng = np.random.default_rng([20, 16, k])
+        values, prompt_of, _ = worlds.scores(rng, 20, 16, 2, first)
+        frame = worlds.frame(values, prompt_of)
+        frame["other@1"] = worlds.scores(rng, 20, 16, 2, second)[0].ravel()
+        found.append(taken(checked(frame), facts).pairs[0].recipes)
+
+    target = np.mean([p.mean for p in found])
+
+    held = np.mean([p.low <= target <= p.high for p in found])
+    assert held == pytest.approx(0.95, abs=3 * (0.95 * 0.05 / 120) ** 0.5)
+
+
 @pytest.mark.parametrize("name", ["constant", "empty"])
 def test_a_scorer_that_never_differs_is_flagged_and_not_correlated(world, facts, name):
     same = {"constant": 0.3, "empty": np.nan}[name]

@@ -35,6 +35,8 @@ class Pair:
 
     `recipes`: Spearman's rank correlation of the recipes' means on the complete part; `images`: of
     single images after each block's mean is taken off (so that easy prompts count for nothing).
+    `recipes` is of the means over as many prompts as there were: luck in them pulls it towards 0,
+    and endless prompts would give a correlation further from 0 than the interval may say.
     Intervals by prompt; NaN with no units where there is no correlation (see `Agreement.note`).
     `same_winner`: both crown the same recipe.
     """
