@@ -1,6 +1,6 @@
 """Does the evidence keep its promises? Simulated studies with known truth, counted.
 
-    .venv/bin/python benchmarks/evidence/calibration.py            # under 8 minutes on 2 cores
+    .venv/bin/python benchmarks/evidence/calibration.py            # 8 minutes on 2 cores
     .venv/bin/python benchmarks/evidence/calibration.py --worlds 40
 
 Every world is a study: recipes x prompts x seeds with variances recipe 0.25, prompt 1, seed 0.6,
@@ -317,7 +317,7 @@ def report(found: dict[tuple[str, str], Counts], worlds: int) -> None:
 def main() -> None:
     """Run all worlds and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--worlds", type=int, default=200, help="for each row (200)")
+    parser.add_argument("--worlds", type=int, default=160, help="for each row (160)")
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

@@ -76,10 +76,18 @@ def smooth_rows() -> list[Row]:
     rows = [
         Row("(a) grid, seeds of its own for each recipe", by.apart),
         Row(FULL, by.on_grid(by.everything)),
-        Row("(c) Optuna TPE, mean of all blocks, 48 trials", by.optuna_tpe(48, prune=False)),
-        Row("(c) Optuna TPE, mean of all blocks, 96 trials", by.optuna_tpe(96, prune=False)),
+        Row(
+            "(c) Optuna TPE, mean of all blocks, 48 trials",
+            by.optuna_tpe(48, prune=False),
+            share=SLOW,
+        ),
+        Row(
+            "(c) Optuna TPE, mean of all blocks, 96 trials",
+            by.optuna_tpe(96, prune=False),
+            share=SLOW,
+        ),
         Row(f"{PRUNED}, 48 trials", by.optuna_tpe(48, prune=True)),
-        Row(f"{PRUNED}, 96 trials", by.optuna_tpe(96, prune=True)),
+        Row(f"{PRUNED}, 96 trials", by.optuna_tpe(96, prune=True), share=SLOW),
     ]
     if by.has_smac():
         rows.append(Row("(e) SMAC, 700 images", by.smac(700), share=SLOWEST))
@@ -88,12 +96,11 @@ def smooth_rows() -> list[Row]:
         *rows,
         Row("full grid, posterior", by.on_grid(post), ours=True, share=SLOW),
         Row("Sobol 64, every block", by.on_sobol(by.everything, 64), ours=True),
-        Row("Sobol 64, posterior", by.on_sobol(post, 64), ours=True),
-        Row("Sobol 128, posterior", by.on_sobol(post, 128), ours=True, share=2 * SLOW),
+        Row("Sobol 64, posterior", by.on_sobol(post, 64), ours=True, share=2 * SLOW),
+        Row("Sobol 128, posterior", by.on_sobol(post, 128), ours=True, share=SLOW),
         Row("TPE 48, halving 4 -> 32", by.sampled(half, "tpe", 48), ours=True),
-        Row("TPE 48, posterior", by.sampled(by.posterior(2, 1), "tpe", 48), True, 2 * SLOW),
-        Row("TPE 96, halving 4 -> 32", by.sampled(half, "tpe", 96), ours=True, share=2 * SLOW),
-        Row("GP 32, halving 4 -> 32", by.sampled(half, "gp", 32), ours=True, share=SLOWEST),
+        Row("TPE 48, posterior", by.sampled(by.posterior(2, 1), "tpe", 48), True, SLOW),
+        Row("TPE 96, halving 4 -> 32", by.sampled(half, "tpe", 96), ours=True, share=SLOW),
     ]
 
 
