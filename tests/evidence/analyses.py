@@ -41,13 +41,13 @@ def everything(analysis):
         ),
         importance=Importance(
             mains=(
-                Term(("guidance",), Interval(0.6, 0.4, 0.7, 8), 0.1, 0.0004, True, False),
-                Term(("steps",), Interval(0.08, None, None, 1), 0.11, 0.4, False, False),
-                Term(("dummy_a",), Interval(0.0, 0.0, 0.02, 8), 0.05, 1.0, False, True),
+                Term(("guidance",), Interval(0.6, 0.4, 0.7, 8), 0.1, 0.0004, True),
+                Term(("steps",), Interval(0.08, None, None, 1), 0.11, 0.4, False),
+                Term(("dummy_a",), Interval(0.0, 0.0, 0.02, 8), 0.05, 1.0, False),
             ),
             pairs=(
-                Term(("guidance", "steps"), Interval(0.2, 0.1, 0.3, 8), 0.1, 0.01, True, False),
-                Term(("steps", HOSTILE), Interval(0.0, 0.0, 0.1, 8), 0.1, 1.0, False, False),
+                Term(("guidance", "steps"), Interval(0.2, 0.1, 0.3, 8), 0.1, 0.01, True),
+                Term(("steps", HOSTILE), Interval(0.0, 0.0, 0.1, 8), 0.1, 1.0, False),
             ),
             recipes=12,
             blocks=4,

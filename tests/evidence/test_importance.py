@@ -87,7 +87,8 @@ def test_an_interaction_agrees_with_statsmodels(world):
     from statsmodels.formula.api import ols
     from statsmodels.stats.anova import anova_lm
 
-    settings = full()
+    rows = np.random.default_rng(0).permutation(36)[:34]  # a full grid is judged by prompt
+    settings = {name: values[rows] for name, values in full().items()}
     table, facts, grid = world(settings, (settings["guidance"] == 4) * (settings["steps"] == 20.0))
     found = importance(table, facts, grid)
     frame = pd.DataFrame(settings)

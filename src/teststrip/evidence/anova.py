@@ -1,6 +1,6 @@
 """Type II analysis of variance over recipes: sums of squares, shares, and their intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -106,20 +106,29 @@ def share_interval(part: Piece, lead: Floats, confidence: float) -> tuple[float,
     does not depend on the share, with Student's t for U - 1 degrees of freedom: 93 to 97 %
     for 4 to 32 prompts, normal and heavy tails (benchmarks/evidence/importance.py).
     """
+    observed = lead.mean(axis=1)
+    _, left = partial(part, observed)
+    offset = float(part.df * left / max(part.noise_df, 1)) / float((observed**2).sum())
+    return damped_interval(
+        lambda weights: share(part, weights @ lead.T) + offset, lead.shape[1], offset, confidence
+    )
+
+
+def damped_interval(
+    r_squared: Callable[[Floats], Floats], units: int, noise: float, confidence: float
+) -> tuple[float, float] | None:
+    """Bounds of a share, `noise` taken off it; None for one unit. See `share_interval`.
+
+    `r_squared` of weights [n, units] of the prompts is the share [n], its noise still in it.
+    """
     from scipy import stats
 
-    units = lead.shape[1]
     if units < 2:
         return None
-    observed = lead.mean(axis=1)
-    squares, left = partial(part, observed)
-    total = float((observed**2).sum())
-    offset = float(part.df * left / max(part.noise_df, 1)) / total
-    angles = _angle(share(part, _damped(units) @ lead.T) + offset)
-    spread = float(angles.std()) / DAMPED * (units / (units - 1)) ** 0.5
+    spread = float(_angle(r_squared(_damped(units))).std()) / DAMPED * (units / (units - 1)) ** 0.5
     half = float(stats.t.ppf(0.5 + confidence / 2, units - 1)) * spread
-    middle = float(_angle(np.asarray(squares / total)))
-    low, high = np.sin(np.clip([middle - half, middle + half], 0.0, np.pi / 2)) ** 2 - offset
+    middle = float(_angle(r_squared(np.full((1, units), 1 / units)))[0])
+    low, high = np.sin(np.clip([middle - half, middle + half], 0.0, np.pi / 2)) ** 2 - noise
     return float(np.clip(low, 0.0, 1.0)), float(np.clip(high, 0.0, 1.0))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from teststrip.evidence.anova import Piece
+from teststrip.evidence.crossed import full_grid
 from teststrip.evidence.facts import StudyFacts
 from teststrip.evidence.numbers import percent
 from teststrip.evidence.searched import DUMMY, Searched, is_number, show_key
@@ -16,6 +17,8 @@ MOST_WORDS = 100
 APART = 0.5  # a parameter that the others imitate more than this is named
 UNEVEN = 0.01
 MIXED = 0.3
+FULL_GRID = "Nobody stated how recipes were chosen; they are a full grid of the settings."
+NEARLY_GRID = "Nobody stated how recipes were chosen; they are nearly a full grid of the settings."
 SCREEN = (
     "teststrip study run {source} --set name=screen --set design.kind=sobol "
     "--set design.trials=64 --set race.kind=none --set 'space.dummy_a={{float: [0, 1]}}'"
@@ -35,7 +38,7 @@ def refusal(part: Searched, facts: StudyFacts) -> str:
             f"The sampler ({facts.design}) chose recipes by earlier scores, and where it crowds, "
             f"whatever it crowded around looks important.{how}"
         )
-    if part.recipes < LEAST_RECIPES:
+    if part.recipes < LEAST_RECIPES and full_grid(part) is None:
         return (
             f"{part.recipes} recipes were shown the same blocks; at least {LEAST_RECIPES} are "
             f"needed to tell their settings apart.{how}"
@@ -83,7 +86,7 @@ def judged(part: Searched, parts: Mapping[str, Piece], facts: StudyFacts) -> tup
     if combinations == part.recipes and combinations >= 0.9 * np.prod(
         [float(len(set(k))) for k in keys]
     ):
-        return "", "Nobody stated how recipes were chosen; they are a full grid of the settings."
+        return "", NEARLY_GRID
     uneven = [f for f, c in part.cells.items() if _p_even(c) < UNEVEN / len(part.cells)]
     mixed = [f for f, one in parts.items() if _adjusted(one) > MIXED]
     if not uneven and not mixed:

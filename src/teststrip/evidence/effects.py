@@ -15,6 +15,7 @@ import numpy as np
 
 from teststrip.errors import ConfigError
 from teststrip.evidence import anova, confounding, shape
+from teststrip.evidence.crossed import full_grid
 from teststrip.evidence.facts import StudyFacts
 from teststrip.evidence.grid import Floats, Grid, build
 from teststrip.evidence.importance import Importance
@@ -167,9 +168,11 @@ class _Words:
     def __init__(self, part: Searched, facts: StudyFacts, importance: Importance | None) -> None:
         self._part, self._verdict = part, importance
         self._silent = bool(confounding.refusal(part, facts) or (importance and importance.refused))
-        if self._silent:
+        self._full = full_grid(part) is not None
+        self._bases: list[Basis] = []
+        if self._silent or self._full:
             return
-        self._bases: list[Basis] = bases(part.cells, part.recipes)[0]
+        self._bases = bases(part.cells, part.recipes)[0]
         self._freedom = part.recipes - 1 - sum(b.df for b in self._bases)
         self._silent = bool(confounding.too_few(self._bases, part, facts))
         if self._silent:
@@ -191,9 +194,13 @@ class _Words:
         if not shown:
             return (f"{NOTHING} on average, but it {depends}" if depends else NOTHING), ()
         groups = [g.members for g in levels.groups]
-        adjusted = self._adjusted(field)
-        family = 1 if self._verdict else len(self._bases)
-        differs = shape.differences(adjusted, groups, self._noise, self._freedom, family)
+        family = 1 if self._verdict else len(names)
+        if self._full:  # nothing to take off, and no chance between recipes
+            adjusted = self._part.lead
+            differs = shape.differences(adjusted, groups, 0.0, 1, family)
+        else:
+            adjusted = self._adjusted(field)
+            differs = shape.differences(adjusted, groups, self._noise, self._freedom, family)
         means = np.array([adjusted[list(g)].mean() for g in groups])
         labels = [g.label for g in levels.groups]
         if not levels.numeric:
@@ -208,7 +215,7 @@ class _Words:
     def _judged(self, field: str) -> tuple[list[str], bool, list[str]]:
         """Fields that were judged; is this one shown; with which others does it interact."""
         if self._verdict is None:
-            return [b.field for b in self._bases], True, []
+            return list(self._part.cells), True, []
         mains = {term.fields[0]: term.shown for term in self._verdict.mains}
         pairs = [t.fields for t in self._verdict.pairs if t.shown and field in t.fields]
         return list(mains), mains.get(field, False), [f for p in pairs for f in p if f != field]

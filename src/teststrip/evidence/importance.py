@@ -5,8 +5,9 @@ that every recipe was shown. A sampler's history is refused: where it crowds, wh
 around looks important (41 % of "importance" went to parameters that do nothing).
 
 A recipe's response is its mean advantage over prompts. Each parameter is tested after all the
-others (type II analysis of variance), pairs after all parameters; p values are by permutation,
-Holm-corrected over parameters and over pairs. Intervals are by prompt, for these recipes.
+others (type II analysis of variance), pairs after all parameters; p values are by permutation of
+recipes, in a full grid of prompts (`crossed`), Holm-corrected over parameters and over pairs.
+Intervals are by prompt, for these recipes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ import numpy as np
 
 from teststrip.evidence import anova, confounding, permutation
 from teststrip.evidence.anova import Piece
+from teststrip.evidence.crossed import Crossed, full_grid, judge, too_few_prompts
 from teststrip.evidence.facts import StudyFacts
 from teststrip.evidence.grid import Floats, Grid
 from teststrip.evidence.interval import Interval, holm
@@ -41,8 +43,7 @@ class Term:
     `fields`: one name or two. `share`: of the variance between recipes' means, noise taken off,
     0 to 1, with its interval by prompt. `band`: the share that a parameter of this shape
     which does nothing reaches by chance (95 %, corrected for all terms of its kind). `p`: by
-    permutation, Holm-corrected. `shown`: above the band. `is_dummy`: it does nothing by
-    construction.
+    permutation, Holm-corrected. `shown`: above the band.
     """
 
     fields: tuple[str, ...]
@@ -50,7 +51,11 @@ class Term:
     band: float
     p: float
     shown: bool
-    is_dummy: bool
+
+    @property
+    def is_dummy(self) -> bool:
+        """It does nothing, by construction."""
+        return self.fields[0].startswith(DUMMY)
 
     @property
     def name(self) -> str:
@@ -87,6 +92,8 @@ def importance(table: "pd.DataFrame", facts: StudyFacts, grid: Grid) -> Importan
         return _nothing(part, refused)
     # shares have no unit, and squares of scores near 1e200 would overflow
     part = replace(part, lead=part.lead / np.abs(part.lead).max())
+    if (full := full_grid(part)) is not None:
+        return _of_grid(full, part, facts)
     found, degree = bases(part.cells, part.recipes)
     twins = alike(found)
     found = [b for b in found if b.field not in {second for _, second in twins}]
@@ -123,6 +130,49 @@ def importance(table: "pd.DataFrame", facts: StudyFacts, grid: Grid) -> Importan
         refused="",
         notes=tuple(note for note in notes if note),
     )
+
+
+def _of_grid(full: Crossed, part: Searched, facts: StudyFacts) -> Importance:
+    """Settings and pairs by prompt; dummies, which are no axes of the grid, by recipe."""
+    kinds = [
+        _sorted(
+            [
+                Term(one.fields, one.share, one.band, one.p, _is_shown(one.p, one.share, one.band))
+                for one in judge(full, size, ALPHA, facts.confidence)
+            ]
+        )
+        for size in (1, 2)
+    ]
+    found, _ = bases(part.cells, part.recipes)
+    dummies: tuple[Term, ...] = ()
+    if not confounding.too_few(found, part, facts):
+        tested = _judge_mains(found, {}, part, facts)
+        dummies = tuple(term for term in tested if term.is_dummy)
+    known = sum(t.share.mean for t in (*kinds[0], *(t for t in kinds[1] if t.shown)))
+    few = too_few_prompts(full, ALPHA)
+    return Importance(
+        mains=_sorted([*kinds[0], *dummies]),
+        pairs=kinds[1],
+        recipes=part.recipes,
+        blocks=part.blocks,
+        prompts=part.prompts,
+        unexplained=float(np.clip(1 - known, 0.0, 1.0)),
+        refused="",
+        notes=(
+            *(() if facts.design else (confounding.FULL_GRID,)),
+            *_dummies(dummies),
+            *_limits(part, None, ()),
+            *(
+                f"{count(part.lead.shape[1], 'prompt')} cannot show an effect of {field}."
+                for field in few
+                if part.prompts > 1
+            ),
+        ),
+    )
+
+
+def _is_shown(p: float, share: Interval, band: float) -> bool:
+    return bool(p <= ALPHA and share.mean > band)
 
 
 def _products(found: Sequence[Basis], recipes: int) -> tuple[dict[Fields, Floats], list[str]]:
@@ -229,8 +279,7 @@ def _term(
         share=share,
         band=band,
         p=p,
-        shown=bool(p <= ALPHA and share.mean > band),
-        is_dummy=fields[0].startswith(DUMMY),
+        shown=_is_shown(p, share, band),
     )
 
 

@@ -31,7 +31,16 @@ NAMES = {
     "prompt": ("prompt_id", "prompt", "positive_prompt", "caption", "text"),
     "seed": ("seed", "noise_seed"),
     "status": ("status",),
-    "seconds": ("seconds", "seconds_per_image", "time_s", "latency_s", "duration_s", "elapsed_s"),
+    "seconds": (
+        "seconds",
+        "secs",
+        "sec",
+        "seconds_per_image",
+        "time_s",
+        "latency_s",
+        "duration_s",
+        "elapsed_s",
+    ),
     "split": ("split",),
 }
 BOOKS = {*NOT_SCORES, *NEUTRAL} | {
