@@ -15,10 +15,12 @@ from teststrip.recipe import Block, Recipe, Request
 if TYPE_CHECKING:
     import pandas as pd
 
+MAIN = {"model", "scheduler", "steps", "guidance"}
+
 
 @dataclass(frozen=True)
 class Reproduction:
-    """Texts to copy. `recipe`: canonical JSON of what differs from the defaults."""
+    """Texts to copy. `recipe`: JSON of the main settings and of what differs from the defaults."""
 
     recipe: str
     a1111: str
@@ -42,10 +44,10 @@ def reproduction(
     except ConfigError:
         return None
     request = Request(recipe=recipe, block=block)
+    told = recipe.model_dump(mode="json", include=MAIN)
+    told |= recipe.model_dump(mode="json", exclude_defaults=True)
     return Reproduction(
-        recipe=json.dumps(
-            recipe.model_dump(mode="json", exclude_defaults=True), indent=2, ensure_ascii=False
-        ),
+        recipe=json.dumps(told, indent=2, ensure_ascii=False),
         a1111=a1111.to_text(request, *size),
         diffusers=snippet(request, dtype),
     )
