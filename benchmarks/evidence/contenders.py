@@ -242,6 +242,7 @@ def smac(budget: int) -> Method:
     def run(world: AnyWorld) -> Found:
         from ConfigSpace import Categorical, ConfigurationSpace, Float
         from smac import AlgorithmConfigurationFacade, Scenario
+        from smac.main.exceptions import ConfigurationSpaceExhaustedException
 
         names = space(world)
         params = [
@@ -269,7 +270,11 @@ def smac(budget: int) -> Method:
                 seed=own,
                 output_directory=folder,
             )
-            found = AlgorithmConfigurationFacade(scenario, cost, logging_level=False).optimize()
+            facade = AlgorithmConfigurationFacade(scenario, cost, logging_level=False)
+            try:
+                found = facade.optimize()
+            except ConfigurationSpaceExhaustedException:  # it knows all recipes by now
+                found = facade.intensifier.get_incumbents()
         logging.disable(logging.NOTSET)
         best = found[0] if isinstance(found, list) else found
         return int(world.at([best[n] for n in names])), len(cells)
