@@ -56,6 +56,13 @@ def apart(world: AnyWorld) -> Found:
     return int(ids[int(np.argmax(means))]), BLOCKS * len(ids)
 
 
+def one_image(world: AnyWorld) -> Found:
+    """The X/Y plot: every recipe once, all on the same prompt and seed."""
+    ids = world.everything()
+    first = [world.scores[int(i), 0] for i in ids]
+    return int(ids[int(np.argmax(first))]), len(ids)
+
+
 def on_grid(make: MakeRace) -> Method:
     """All recipes of the grid race together."""
 

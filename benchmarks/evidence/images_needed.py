@@ -51,6 +51,7 @@ class Row:
 def unstructured_rows() -> list[Row]:
     """48 recipes, 1,536 images in full."""
     rows = [
+        Row("one image a recipe, same seed (X/Y plot)", by.one_image),
         Row("(a) grid, seeds of its own for each recipe", by.apart),
         Row(FULL, by.on_grid(by.everything)),
         Row("(c) Optuna TPE, mean of all blocks, 48 trials", by.optuna_tpe(48, prune=False)),
@@ -74,6 +75,7 @@ def unstructured_rows() -> list[Row]:
 def smooth_rows() -> list[Row]:
     """Five parameters; the full grid has three levels of each: 243 recipes, 7,776 images."""
     rows = [
+        Row("one image a recipe, same seed (X/Y plot)", by.one_image),
         Row("(a) grid, seeds of its own for each recipe", by.apart),
         Row(FULL, by.on_grid(by.everything), share=TWICE),
         Row(

@@ -4,7 +4,7 @@ All comparisons are paired (the same blocks for all) and clustered (the mean of 
 that a prompt with more blocks counts no more). In simulated worlds of 48 recipes and 8 prompts
 x 4 seeds, halving 4 -> 32 found the best recipe (of these prompts) as often as running all 32
 blocks, P about .6, and one of the top three in .9, for 480 images instead of 1,536; see
-`benchmarks/study/racing.py`, which runs the classes below.
+`benchmarks/evidence/images_needed.py`, which runs the classes below.
 
 `Halving` (default). Successive halving (Karnin et al. 2013; Jamieson & Talwalkar 2016,
 arXiv 1502.07943): after 4, 8, 16, 32 blocks the better 1/eta go on, but never fewer than `keep`.
