@@ -141,16 +141,23 @@ def table_of(settings: Sequence[Point], values: Floats, made: NDArray[np.bool_])
     return checked(pd.DataFrame(columns))
 
 
-def true_shares(settings: Sequence[Point], effects: Floats, variance: float) -> dict[str, float]:
-    """What `Term.share` estimates: the same ratio with its expected sums of squares."""
+def true_shares(
+    design: Design, settings: Sequence[Point], effects: Floats, variance: float
+) -> dict[str, float]:
+    """What `Term.share` estimates: the same ratio with its expected sums of squares.
+
+    A full grid's settings do not overlap with each other, and its dummies are judged apart.
+    """
     recipes = len(settings)
-    found, _ = bases({n: [p[n] for p in settings] for n in settings[0]}, recipes)
+    names = REAL if design.kind == "grid" else tuple(settings[0])
+    found, _ = bases({n: [p[n] for p in settings] for n in names}, recipes)
     centred = effects - effects.mean()
     total = float((centred**2).sum()) + (recipes - 1) * variance
     shares = {}
     for one, basis in zip(anova.pieces([b.columns for b in found]), found, strict=True):
         squares, left = anova.partial(one, centred)
-        shares[basis.field] = float(squares - one.df * left / one.noise_df) / total
+        misfit = 0.0 if design.kind == "grid" else one.df * left / one.noise_df
+        shares[basis.field] = float(squares - misfit) / total
     return shares
 
 
@@ -193,8 +200,10 @@ def _one(rng, design, shape, kind, prompts):
         if term.name not in nulls:
             yield term.name, term.shown
     if kind == "real":
-        true = true_shares(settings, effects, variance / found.prompts)
+        true = true_shares(design, settings, effects, variance / found.prompts)
         for term in found.mains:
+            if term.name not in true:
+                continue
             inside = term.share.low <= max(true[term.name], 0.0) <= term.share.high
             yield "covers " + ("dummy" if term.is_dummy else "real"), inside
             if not term.is_dummy:
