@@ -4,7 +4,7 @@
 PY := .venv/bin/python
 SOURCES := src tests examples benchmarks builtin_model
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint format types imports test-slow bench clean setup setup-dev
+.PHONY: help install demo example test check lint format types imports test-slow bench clean setup setup-dev
 
 # Some images set this; then every start would compile torch and diffusers anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -17,6 +17,9 @@ help: ## show this list
 demo: setup ## the main job on the built-in model: search, then confirm; writes demo/report.html
 	@TESTSTRIP_HOME=demo/data $(PY) -m teststrip study run examples/demo.yaml --out demo
 	@TESTSTRIP_HOME=demo/data $(PY) -m teststrip study confirm demo --seeds 4 --out demo
+
+example: demo ## the demo's report as the example page, its sheet as the picture of the README
+	@mkdir -p docs/example && cp demo/report.html docs/example/ && cp demo/contact-sheet.png docs/images/
 
 test: setup-dev ## the tests
 	@scripts/browser.sh

@@ -343,13 +343,13 @@ class Runner:
         done, made = self.cells.done, self.cells.made_now
         left = max(self._expected - done, 0)
         elapsed = time.monotonic() - self._began
-        stopped = (n for i, n in self.race.reached.items() if i not in self._running)
+        stopped = [n for i, n in self.race.reached.items() if i not in self._running]
         self._on_event(
             Event(
                 kind=kind,
                 images=done,
                 images_expected=max(self._expected, done),
-                images_saved=sum(self.config.top - n for n in stopped),
+                images_saved=len(stopped) * self.config.top - sum(stopped),
                 best=self._best[0],
                 best_value=self._best[1],
                 eta_s=left * elapsed / made if made else None,
