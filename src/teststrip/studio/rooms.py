@@ -1,0 +1,10 @@
+"""Which pages there are: a router each, in the order of the navigation."""
+
+from fastapi import APIRouter
+
+
+def routers() -> list[APIRouter]:
+    """Imported here, so that a page is one folder and one line."""
+    from teststrip.studio import home
+
+    return [home.router]
