@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from teststrip import Block, Lora, Recipe, Request, a1111
@@ -224,8 +224,14 @@ def requests(draw: st.DrawFn) -> Request:
     )
 
 
+ENDS_IN_A_BLANK = Request(
+    recipe=Recipe(prompt_template="0{prompt}\x85"), block=Block(prompt="0", seed=0)
+)
+
+
 @settings(max_examples=150, deadline=None)
 @given(requests())
+@example(ENDS_IN_A_BLANK)
 def test_request_to_text_to_request_to_text_is_the_same(request: Request) -> None:
     written = a1111.to_text(request, 64, 128, "abc")
     read = a1111.from_text(written)

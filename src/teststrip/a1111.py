@@ -206,7 +206,8 @@ def _number(value: float) -> str:
 
 
 def _quote(text: str) -> str:
-    if not any(mark in text for mark in ',\n:"'):
+    # blanks at an end (also those of Unicode) would be stripped where the value ends the text
+    if not any(mark in text for mark in ',\n:"') and text == text.strip():
         return text
     return json.dumps(text, ensure_ascii=False)
 
