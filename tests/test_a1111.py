@@ -188,6 +188,11 @@ words = st.text(max_size=40) | st.sampled_from(
 )
 
 
+templates = st.builds("{0}{{prompt}}{1}".format, words, words).filter(
+    lambda t: t.count("{prompt}") == 1
+)
+
+
 @st.composite
 def requests(draw: st.DrawFn) -> Request:
     scheduler = draw(st.sampled_from(noise_names()))
@@ -213,7 +218,7 @@ def requests(draw: st.DrawFn) -> Request:
             width=draw(side),
             height=draw(side),
             negative_prompt=draw(words),
-            prompt_template=draw(words) + "{prompt}" + draw(words),
+            prompt_template=draw(templates),
             clip_skip=draw(st.integers(0, 12)),
             dtype=draw(st.sampled_from([None, "bf16"])),
         ),
