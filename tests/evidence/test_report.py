@@ -1,5 +1,6 @@
 """The report as a page: what it says, what it loads, how it stands in a real browser."""
 
+import io
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from teststrip import a1111
 from teststrip.errors import StorageError
@@ -207,6 +209,25 @@ def test_a_page_of_thousands_of_recipes_is_bounded(worlds, facts, monkeypatch):
     assert "1100 recipes more" in page
     assert len(page) < 1_500_000
     assert len(markdown.render(analysis).encode()) < 60_000
+
+
+def test_a_page_of_500_noisy_pictures_stays_below_5_mb(worlds, facts):
+    """Noise is what compresses worst; all recipes of the best set show their pictures."""
+    rng = np.random.default_rng(0)
+    drawn = []
+    for _ in range(4):
+        data = io.BytesIO()
+        noise = rng.integers(0, 256, (768, 768, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(data, "PNG", compress_level=1)
+        drawn.append(data.getvalue())
+    settings = [{"recipe.steps": i} for i in range(10)]
+    table = worlds.frame(rng.normal(size=(10, 50)), np.arange(50) % 25, grid=settings)
+    table["png"] = [f"{i % 4}" for i in range(500)]
+
+    page = report.render(analyse(checked(table), facts()), lambda path: drawn[int(path)])
+
+    assert page.count("<img") > 100
+    assert len(page.encode()) < 5_000_000
 
 
 def test_pictures_outside_of_the_study_are_refused(tmp_path):

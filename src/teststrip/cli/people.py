@@ -78,6 +78,8 @@ def as_dict(name: str, found: Votes) -> dict[str, Any]:
 
 def as_text(name: str, found: Votes, file: Path | None) -> str:
     """For people."""
+    from teststrip.evidence.numbers import count
+
     lines = []
     if file is not None:
         lines.append(f"{name}: {found.added} new of {file}, {found.votes} in all")
@@ -85,8 +87,8 @@ def as_text(name: str, found: Votes, file: Path | None) -> str:
     if people is None:
         return f"{name}: no votes yet; add some with: teststrip study votes {name} FILE"
     lines.append(
-        f"{name}: what people prefer, by {people.votes} votes on {people.prompts} prompts "
-        f"from {people.raters} {'rater' if people.raters == 1 else 'raters'}"
+        f"{name}: what people prefer, by {count(people.votes, 'vote')} on "
+        f"{count(people.prompts, 'prompt')} from {count(people.raters, 'rater')}"
     )
     lines.append(
         f"  {'recipe':14} {'log odds':>8}  {'interval':17} {'wins':>5} {'votes':>6}  settings"
