@@ -18,6 +18,6 @@ Conclusions:
   advice            what to do next
 Words and pictures:
   answer, verdict, brief, remarks, numbers, lettering, reproduce           text
-  report, findings, gallery, views, charts, templates                      one self-contained page
+  report, shown, findings, gallery, views, charts, templates               one self-contained page
   markdown, sheet, summary                             comment, contact sheet, numbers as JSON
 """

@@ -20,7 +20,7 @@ from teststrip.evidence.facts import StudyFacts
 from teststrip.evidence.grid import Floats, Grid, build
 from teststrip.evidence.importance import Importance
 from teststrip.evidence.interval import Interval, interval
-from teststrip.evidence.levels import Levels, levels_of
+from teststrip.evidence.levels import Group, Levels, levels_of
 from teststrip.evidence.numbers import show
 from teststrip.evidence.searched import Searched, searched
 from teststrip.evidence.terms import Basis, bases, product
@@ -35,12 +35,16 @@ PER_LINE = 16  # recipes for each line of an interaction, about
 
 @dataclass(frozen=True)
 class Level:
-    """One value of a parameter (or the middle of a bin of values): its advantage, positive good."""
+    """One value of a parameter (or the middle of a bin of values): its advantage, positive good.
+
+    `ends`: the least and the largest value of a bin; None for a single value.
+    """
 
     value: Any
     label: str
     gain: Interval
     recipes: int
+    ends: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,8 @@ class Interaction:
     """Two parameters together: the advantage in each cell of their levels.
 
     `gain` and `recipes`: [level of the first][level of the second]; `gain` is None for a cell
-    without recipes. `values`: of the first's levels, numbers where `numeric`. Intervals are by
-    prompt, for the recipes of this study.
+    without recipes. `values`: of the first's levels, numbers where `numeric`. `groups`: the levels
+    themselves. Intervals are by prompt, for the recipes of this study.
     """
 
     fields: tuple[str, str]
@@ -87,6 +91,7 @@ class Interaction:
     recipes: tuple[tuple[int, ...], ...]
     blocks: int
     prompts: int
+    groups: tuple[tuple[Group, ...], ...] = ()
 
 
 def effects(
@@ -116,7 +121,7 @@ def effects(
                 numeric=levels.numeric,
                 binned=levels.binned,
                 levels=tuple(
-                    Level(g.value, g.label, _gain(part, g.members, facts), len(g.members))
+                    Level(g.value, g.label, _gain(part, g.members, facts), len(g.members), g.ends)
                     for g in levels.groups
                 ),
                 blocks=part.blocks,
@@ -153,6 +158,7 @@ def interaction(
         numeric=first.numeric,
         gain=tuple(tuple(_gain(part, c, facts) if c else None for c in row) for row in cells),
         recipes=tuple(tuple(len(c) for c in row) for row in cells),
+        groups=(first.groups, second.groups),
         blocks=part.blocks,
         prompts=part.prompts,
     )

@@ -14,11 +14,15 @@ MOST_POINTS = 8
 
 @dataclass(frozen=True)
 class Group:
-    """One level: its value (of a group of values the median), its name, its recipes' places."""
+    """One level: its value (of a group of values the median), its name, its recipes' places.
+
+    `ends`: the least and the largest value of a group of values; None for a single value.
+    """
 
     value: Any
     label: str
     members: tuple[int, ...]
+    ends: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ def _binned(numbers: dict[int, Any], bins: int) -> tuple[Group, ...]:
                 float(np.median(inside)),
                 low if low == high else f"{low} to {high}",
                 tuple(int(i) for i in members),
+                (float(inside.min()), float(inside.max())),
             )
         )
     return tuple(groups)

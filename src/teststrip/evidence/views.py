@@ -76,7 +76,7 @@ def figures(analysis: "Analysis") -> list[tuple[str, str, str]]:
     return found
 
 
-def cards(analysis: "Analysis", read_png: sheet.ReadPng) -> Cards:
+def cards(analysis: "Analysis", source: gallery.Source) -> Cards:
     """The recipes of the best set, the leader first."""
     ranking = analysis.ranking
     rows = [ranking.row(name) for name in ranking.best_set[:MOST_CARDS]]
@@ -88,7 +88,7 @@ def cards(analysis: "Analysis", read_png: sheet.ReadPng) -> Cards:
                 standing=analysis.standings.get(row.recipe_id),
                 settings=setting_words(row) or (f"recipe {row.recipe_id}",),
                 bar=bars.interval_bar(row.gain, scale, bars.row_kind(row)),
-                strip=gallery.strip(analysis, row.recipe_id, read_png),
+                strip=gallery.strip(analysis, row.recipe_id, source),
             )
             for row in rows
         ),
@@ -97,9 +97,9 @@ def cards(analysis: "Analysis", read_png: sheet.ReadPng) -> Cards:
     )
 
 
-def best_wall(analysis: "Analysis", read_png: sheet.ReadPng) -> tuple[gallery.Shot, ...]:
+def best_wall(analysis: "Analysis", source: gallery.Source) -> tuple[gallery.Shot, ...]:
     """All pictures of the leader, where its strip does not show them all."""
-    shots = gallery.wall(analysis, analysis.ranking.best, read_png)
+    shots = gallery.wall(analysis, analysis.ranking.best, source)
     return shots if len(shots) > gallery.TYPICAL + gallery.WORST else ()
 
 

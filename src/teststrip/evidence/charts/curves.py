@@ -16,7 +16,7 @@ from teststrip.evidence.charts.scale import (
     points,
 )
 from teststrip.evidence.effects import Effect, Interaction
-from teststrip.evidence.numbers import Numbers
+from teststrip.evidence.numbers import Numbers, count
 
 MOST_LINES, MOST_NAMED = 6, 5
 SHAPES = ("circle", "square", "diamond", "circle", "square", "diamond")
@@ -50,7 +50,9 @@ def _effect_chart(effect: Effect, low: float, high: float, write: Numbers) -> Ch
             high=y(bounds(level.gain)[1]),
             label=level.label,
             title=f"{effect.field} {level.label}: {write.signed(level.gain.mean)}"
-            f" ({write.span(level.gain, signed=True) or 'no interval'})",
+            f" ({write.span(level.gain, signed=True) or 'no interval'}), "
+            f"{count(level.recipes, 'recipe')} on {count(effect.blocks, 'block')}",
+            key=str(k),
         )
         for k, level in enumerate(effect.levels)
     )
@@ -142,7 +144,8 @@ def interaction_chart(found: Interaction, write: Numbers) -> Chart:
                 label=found.labels[0][i],
                 title=f"{first} {found.labels[0][i]}, {second} {found.labels[1][k]}: "
                 f"{write.signed(gain.mean)} ({write.span(gain, signed=True) or 'no interval'}), "
-                f"{found.recipes[i][k]} recipes",
+                f"{count(found.recipes[i][k], 'recipe')} on {count(found.blocks, 'block')}",
+                key=f"{i},{k}",
             )
             for i, line, gain in cells
             if line == k and gain is not None

@@ -4,9 +4,9 @@ import numpy as np
 
 from teststrip.evidence.answer import sentence_name
 from teststrip.evidence.charts.scale import Chart, Mark, Scale, Tick, bounds, padded, points
-from teststrip.evidence.numbers import Numbers, duration
+from teststrip.evidence.numbers import Numbers, count, duration
 from teststrip.evidence.pareto import SECONDS, Front
-from teststrip.evidence.ranking import Ranking
+from teststrip.evidence.ranking import Ranked, Ranking
 
 MOST_STOPPED, MOST_FINALISTS = 300, 300
 
@@ -42,8 +42,9 @@ def front_chart(front: Front, ranking: Ranking, write: Numbers) -> Chart | None:
             y=y(r.gain.mean),
             low=0,
             high=0,
-            title=f"{sentence_name(r)}: {write.signed(r.gain.mean)}, {duration(r.seconds)}",
+            title=f"{_words(r, write)}, {duration(r.seconds)}, stopped early",
             kind="stopped",
+            key=r.recipe_id,
         )
         for r in reversed(stopped)
     ]
@@ -59,8 +60,9 @@ def front_chart(front: Front, ranking: Ranking, write: Numbers) -> Chart | None:
                 low=y(bounds(point.gain)[0]),
                 high=y(bounds(point.gain)[1]),
                 label=label or ("baseline" if is_baseline else ""),
-                title=f"{sentence_name(row)}: {write.signed(point.gain.mean)}, {cost}",
+                title=f"{_words(row, write)}, {cost}",
                 kind="front" if point.on_front else "baseline" if is_baseline else "finalist",
+                key=point.recipe_id,
             )
         )
     unit = "s" if timed else ""
@@ -76,6 +78,13 @@ def front_chart(front: Front, ranking: Ranking, write: Numbers) -> Chart | None:
         line=points([m for m in marks if m.kind == "front"]),
         x_title=f"{front.cost} per image",
     )
+
+
+def _words(row: Ranked, write: Numbers) -> str:
+    """`guidance 3: +0.12 (+0.08 to +0.15), 32 images`."""
+    span = write.span(row.gain, signed=True) or "no interval"
+    gain = f"{write.signed(row.gain.mean)} ({span})"
+    return f"{sentence_name(row)}: {gain}, {count(row.images, 'image')}"
 
 
 def far_below(chart: Chart) -> int:

@@ -30,7 +30,10 @@ class Scale:
 
 @dataclass(frozen=True)
 class Mark:
-    """A point with its interval, in pixels, and its words."""
+    """A point with its interval, in pixels, and its words.
+
+    `key`: what it stands for: a recipe's id, or the place of its level (`2`; `2,0` of a pair).
+    """
 
     x: float
     y: float
@@ -39,6 +42,7 @@ class Mark:
     label: str = ""
     title: str = ""
     kind: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True)
