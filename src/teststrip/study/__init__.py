@@ -6,7 +6,7 @@ designs, trials                                     which recipes: fixed designs
 race                                                who goes on: halving, WilcoxonPruner
 cells, scoring, ledger, folder, table               images made once, scored, on disk
 entries, stages, plan, probe                        who races, what it costs, how long it takes
-runner, study, result, tracking                     the run and its end
+runner, study, result, progress, tracking           the run and its end
 """
 
 from teststrip.study.config import StudyConfig

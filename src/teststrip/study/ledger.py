@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,10 @@ class Ledger:
     def entry(self, key: str) -> Entry:
         """What is known of an image; empty where nothing is."""
         return self._entries.get(key) or Entry()
+
+    def reasons(self) -> Counter[str]:
+        """Why images or scores failed, and how many of them did."""
+        return Counter(entry.reason for entry in list(self._entries.values()) if entry.reason)
 
     def is_made(self, key: str) -> bool:
         """Is the picture there?"""

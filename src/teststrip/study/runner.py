@@ -22,6 +22,7 @@ from teststrip.study.folder import StudyFolder
 from teststrip.study.goals import SECONDS, Goal, find_goals
 from teststrip.study.ledger import Ledger
 from teststrip.study.plan import Recipes, baseline_point, fixed_points, make_plan
+from teststrip.study.progress import ProgressFile, standing
 from teststrip.study.race import (
     AnyRace,
     Entrant,
@@ -73,7 +74,11 @@ class Runner:
         self._running: set[str] = set()
         self._began = time.monotonic()
         self._table_at = -math.inf
-        self._expected = make_plan(config).images_expected
+        plan = make_plan(config)
+        self._expected = plan.images_expected
+        self.is_exact = all(stage.is_exact for stage in plan.stages)
+        self.is_confirming = False
+        self._progress = ProgressFile(folder.progress, partial(standing, self))
         self.goals = find_goals(config, scorers)
         self.cells = Cells(
             generator=generator,
@@ -152,6 +157,7 @@ class Runner:
         needs = {i: self.config.held_out_blocks(n) for i, n in asked.seeds.items()}
         needs = {self.baseline.recipe_id: self.config.held_out_blocks(asked.most)} | needs
         self._expected = self.cells.done + sum(map(len, needs.values()))
+        self.is_confirming = self.is_exact = True
         self.cells.fetch_blocks(needs)
         self.write_table()
 
@@ -335,6 +341,16 @@ class Runner:
         if time.monotonic() - self._table_at > TABLE_EVERY_S:
             self.write_table()
 
+    @property
+    def best_so_far(self) -> str:
+        """The recipe that leads at present, perhaps the baseline; empty before any does."""
+        return self._best[0]
+
+    def close(self, *, wait: bool) -> None:
+        """End the scoring thread (see `Cells.close`) and write the last progress."""
+        self.cells.close(wait=wait)
+        self._progress.write()
+
     def say_end(self) -> None:
         """The last event."""
         self._say("end")
@@ -344,14 +360,14 @@ class Runner:
         left = max(self._expected - done, 0)
         elapsed = time.monotonic() - self._began
         stopped = [n for i, n in self.race.reached.items() if i not in self._running]
-        self._on_event(
-            Event(
-                kind=kind,
-                images=done,
-                images_expected=max(self._expected, done),
-                images_saved=len(stopped) * self.config.top - sum(stopped),
-                best=self._best[0],
-                best_value=self._best[1],
-                eta_s=left * elapsed / made if made else None,
-            )
+        event = Event(
+            kind=kind,
+            images=done,
+            images_expected=max(self._expected, done),
+            images_saved=len(stopped) * self.config.top - sum(stopped),
+            best=self._best[0],
+            best_value=self._best[1],
+            eta_s=left * elapsed / made if made else None,
         )
+        self._progress.note(event)
+        self._on_event(event)

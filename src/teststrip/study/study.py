@@ -251,7 +251,7 @@ class Study:
     def _runner(
         self, parts: Parts, on_event: OnEvent | None, *, again: str, replay: bool = False
     ) -> Iterator[Runner]:
-        """A runner that stops at Ctrl-C; `again` is the verb that goes on afterwards.
+        """A runner that stops at Ctrl-C or a stop file; `again` is the verb that goes on then.
 
         A `replay` leaves the search as it ended: nothing failed is tried again, nothing recorded.
         """
@@ -261,7 +261,7 @@ class Study:
                 log_recipe(self._tracker, runner, recipe, status)
 
         wait = True
-        with stop_switch() as switch, closing(Ledger(self.folder)) as ledger:
+        with stop_switch(self.folder.stop) as switch, closing(Ledger(self.folder)) as ledger:
             runner = Runner(
                 self.config,
                 folder=self.folder,
@@ -292,7 +292,7 @@ class Study:
                         self.folder.write(state="stopped", why=str(exc))
                 raise
             finally:
-                runner.cells.close(wait=wait)
+                runner.close(wait=wait)
 
     def _finish(self, runner: Runner, ending: Ending) -> StudyResult:
         result = summarise(runner, ending)
