@@ -6,5 +6,9 @@ from fastapi import APIRouter
 def routers() -> list[APIRouter]:
     """Imported here, so that a page is one folder and one line."""
     from teststrip.studio import home
+    from teststrip.studio.pictures import routes as pictures
 
-    return [home.router]
+    return [
+        home.router,
+        pictures.router,
+    ]

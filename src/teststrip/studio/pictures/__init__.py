@@ -1,20 +1,13 @@
-"""Originals and thumbnails by study and image key. (Signatures; its owner fills them.)"""
+"""Originals and thumbnails by study and image key.
 
-from pathlib import Path
+store     where an original lies, and that it lies in the store
+making    an original made small, within bounds
+pictures  Pictures: both, with thumbnails kept by content
+ahead     thumbnails of new studies, made before anybody asks
+routes    /images and /thumbs
+"""
 
-SIZES = (96, 192, 384, 768)
+from teststrip.studio.pictures.making import SIZES
+from teststrip.studio.pictures.pictures import Pictures
 
-
-class Pictures:
-    """Thumbnails are WebP, made once, kept by content under `cache`."""
-
-    def __init__(self, cache: Path) -> None:
-        self.cache = cache
-
-    def original(self, study: str, image_key: str) -> bytes:
-        """The PNG. Raises StorageError where it vanished."""
-        raise NotImplementedError
-
-    def thumb(self, study: str, image_key: str, size: int) -> bytes:
-        """WebP, at most `size` px on its longer side. Raises StorageError."""
-        raise NotImplementedError
+__all__ = ["SIZES", "Pictures"]
