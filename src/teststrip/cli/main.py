@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from teststrip import __version__, logs
-from teststrip.cli import doctor, findings, image, people, study, winner
+from teststrip.cli import doctor, findings, image, people, studio, study, winner
 from teststrip.errors import ConfigError, TeststripError
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
@@ -36,6 +36,7 @@ for verb in (
 ):
     study.app.command()(verb)
 app.add_typer(study.app, name="study")
+app.add_typer(studio.app, name="studio")
 app.command("doctor")(doctor.doctor)
 
 

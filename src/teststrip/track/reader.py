@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 
 class StudyRecord:
-    """One recorded study. `run_id`: its parent run; `status`: finished, running, budget, ..."""
+    """One recorded study. `run_id`: its parent run; `status`: finished, running, budget, ...;
+    `began_ms`: when its run began, in milliseconds since 1970."""
 
     def __init__(self, connection: Connection, run: Any) -> None:
         self._connection = connection
         self._run = run
         self.run_id = str(run.info.run_id)
         self.name = str(run.data.tags[names.STUDY])
+        self.began_ms = int(run.info.start_time or 0)
         self.status = str(run.data.tags.get(names.STATUS, "running"))
         self.metrics: dict[str, float] = dict(run.data.metrics)
         self._where: dict[str, tuple[str, str]] | None = None
@@ -58,6 +60,10 @@ class StudyRecord:
         if not run_id:
             raise StorageError(f"study {self.name!r}: no picture {key!r} in the record")
         return self._download(run_id, artifact)
+
+    def prepare(self) -> None:
+        """Ask for the list of pictures now, so that `png` may be called from several threads."""
+        self._index()
 
     def _index(self) -> dict[str, tuple[str, str]]:
         """Image key -> (run, artifact). A picture is called `<anything>-<key>.png`."""

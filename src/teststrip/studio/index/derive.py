@@ -10,11 +10,11 @@ BLOCK = "split, prompt_id, seed"
 def lead(objective: str | None, higher_is_better: bool) -> str:
     """Objective minus its mean over the recipes of the same prompt and seed; positive is better.
 
-    NULL where the block has one recipe only, or the image failed.
+    NULL where the block has one recipe only, the image failed or its seed is unknown.
     """
     if objective is None:
         return "CAST(NULL AS DOUBLE)"
-    value = f"CASE WHEN status = 'ok' THEN {quoted(objective)} END"
+    value = f"CASE WHEN status = 'ok' AND seed IS NOT NULL THEN {quoted(objective)} END"
     over = f"OVER (PARTITION BY {BLOCK})"
     gap = f"({value}) - avg({value}) {over}"
     sign = "" if higher_is_better else "-"

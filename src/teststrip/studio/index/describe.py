@@ -11,6 +11,7 @@ from teststrip.studio.index.load import REAL, SETTINGS, WHOLE, quoted
 from teststrip.studio.index.scan import Found
 
 MOST_VALUES, MOST_TAGS = 200, 500
+MOSTLY = 0.5  # of an import's images share a prompt and seed: then it is a grid after all
 STATES = {
     "running": "running",
     "finished": "finished",
@@ -156,10 +157,13 @@ def _baseline(record: Mapping[str, Any], table: str, rows: Rows) -> str | None:
 def _is_paired(record: Mapping[str, Any], kind: str, table: str, rows: Rows) -> bool:
     if isinstance(record.get("paired"), bool):
         return bool(record["paired"])
-    if kind == "import":
-        return False
-    blocks = f"SELECT 1 FROM {table} GROUP BY split, prompt_id, seed"
-    return bool(rows(f"{blocks} HAVING count(DISTINCT recipe_id) > 1 LIMIT 1"))
+    found = rows(
+        f"SELECT sum(n) FILTER (recipes > 1) / sum(n) AS share FROM (SELECT count(*) AS n, "
+        f"count(DISTINCT recipe_id) AS recipes FROM {table} "
+        "WHERE seed IS NOT NULL GROUP BY split, prompt_id, seed)"
+    )
+    share = found[0]["share"] or 0.0
+    return bool(share > (MOSTLY if kind == "import" else 0.0))
 
 
 def _plain(value: Any) -> Any:

@@ -36,7 +36,7 @@ STANDARD: dict[str, str] = {
     "finished": WHEN,
 }
 COMPUTED = ("image_id", "lead", "disagreement")
-NEUTRAL = {"split": "'search'", "status": "'ok'", "reason": "''", "seed": "0", "png": "''"}
+NEUTRAL = {"split": "'search'", "status": "'ok'", "reason": "''", "png": "''"}
 SETTINGS = ("recipe.", "param.")
 MOST_COLUMNS, MOST_ROWS = 1000, 5_000_000
 
