@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from teststrip import __version__, logs
-from teststrip.cli import doctor, findings, image, people, studio, study, winner
+from teststrip.cli import doctor, findings, image, importing, people, studio, study, winner
 from teststrip.errors import ConfigError, TeststripError
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
@@ -24,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+image.app.command("import")(importing.import_images)
 app.add_typer(image.app, name="image")
 for verb in (
     findings.analyze,

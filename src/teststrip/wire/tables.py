@@ -38,13 +38,17 @@ def table_of(name: str, home: Path) -> Recorded:
     from teststrip.study import Study
     from teststrip.study.folder import StudyFolder
     from teststrip.study.study import record_of
+    from teststrip.wire import importing
 
     folder = StudyFolder(home / "studies" / name)
     if not folder.exists() and (os.environ.get("MLFLOW_TRACKING_URI") or _has_store(home)):
         found = _found_in_mlflow(name, home)
         if found is not None:
             return found
-    return _local(Study(record_of(name, home)["config"], home=home))
+    record = record_of(name, home)
+    if importing.is_import(record):
+        return importing.recorded(folder.path, record)
+    return _local(Study(record["config"], home=home))
 
 
 def _local(study: Any) -> Recorded:
