@@ -67,14 +67,16 @@ def render(
     study: str | None = None,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
+    templates: Environment | None = None,
     **values: Any,
 ) -> HTMLResponse:
     """A page or a part of one. `page`: which link of the navigation it is under; `study`: by name.
 
+    `templates`: an environment of the room's own (else `environment()`).
     Templates also get `link`, `csrf` (the token of forms), `here` and `partial` (asked by htmx).
     """
     text = (
-        environment()
+        (templates or environment())
         .get_template(template)
         .render(
             page=page,

@@ -5,10 +5,11 @@ from fastapi import APIRouter
 
 def routers() -> list[APIRouter]:
     """Imported here, so that a page is one folder and one line."""
-    from teststrip.studio import home
+    from teststrip.studio import findings, home
     from teststrip.studio.pictures import routes as pictures
 
     return [
         home.router,
+        findings.router,
         pictures.router,
     ]
