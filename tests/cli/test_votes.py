@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from teststrip.errors import ConfigError, StorageError
+from teststrip.study import lines
 from teststrip.study import votes as stored
 from teststrip.study.votes import append_votes, stored_votes
 from teststrip.wire.people import votes_of
@@ -155,13 +156,13 @@ def test_a_stored_vote_that_cannot_be_is_left_out(tmp_path, caplog):
 def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     append_votes(tmp_path, [row("x")])
     before = (tmp_path / stored.VOTES).read_bytes()
-    write = stored.os.write
+    write = lines.os.write
 
     def full(handle, data):
         write(handle, data[:7])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(stored.os, "write", full)
+    monkeypatch.setattr(lines.os, "write", full)
     with pytest.raises(StorageError, match="disk is full"):
         append_votes(tmp_path, [row("y")])
 

@@ -5,12 +5,13 @@ from fastapi import APIRouter
 
 def routers() -> list[APIRouter]:
     """Imported here, so that a page is one folder and one line."""
-    from teststrip.studio import compare, findings, home
+    from teststrip.studio import compare, findings, home, rate
     from teststrip.studio.pictures import routes as pictures
 
     return [
         home.router,
         compare.router,
         findings.router,
+        rate.router,
         pictures.router,
     ]

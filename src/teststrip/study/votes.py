@@ -1,97 +1,123 @@
 """People's votes on a study's images: `votes.jsonl` in its folder, appended to, never rewritten.
 
 Each line is one vote with an `id`. A vote whose id is there already is not written again, so an
-import may be repeated, or taken up after a crash. Any process may append while the study runs.
+import or a request may be repeated, or taken up after a crash. A line `{"undo": id}` takes a vote
+back for good. Any process may append while the study runs.
 """
 
-import fcntl
-import json
 import logging
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from teststrip.errors import ConfigError, StorageError
-from teststrip.files import storage_error
+from teststrip.errors import ConfigError
+from teststrip.study import lines
 
 log = logging.getLogger(__name__)
 VOTES = "votes.jsonl"
 FIELDS = ("id", "prompt_id", "seed", "left", "right", "choice", "rater")
+MORE = ("left_image", "right_image", "at")  # image keys as shown, when; imported votes have none
+SKIP = "skip"
+UNDO = "undo"
 FAULTS_SHOWN = 20
 
 
 def stored_votes(folder: Path) -> list[dict[str, Any]]:
-    """The votes in a study's folder, in the order they came. Raises StorageError."""
-    try:
-        data = (folder / VOTES).read_bytes()
-    except FileNotFoundError:
-        return []
-    except OSError as exc:
-        raise StorageError(f"{folder / VOTES}: cannot be read: {exc.strerror or exc}") from exc
-    return _parsed(folder / VOTES, data[: data.rfind(b"\n") + 1])
+    """The votes that hold, with `FIELDS`, in the order they came: neither skipped nor undone.
+
+    Raises StorageError.
+    """
+    rows = (row for row in events(folder) if row["choice"] != SKIP)
+    return [{name: row[name] for name in FIELDS} for row in rows]
+
+
+def events(folder: Path) -> list[dict[str, Any]]:
+    """Votes and skipped pairs that were not undone, with `FIELDS` and what there is of `MORE`."""
+    votes, undone = _told_apart(folder / VOTES, lines.read(folder / VOTES))
+    return [row for row in votes if row["id"] not in undone]
 
 
 def append_votes(folder: Path, votes: Iterable[Mapping[str, Any]]) -> int:
     """Write the votes that are not there yet; returns how many those were. All of them or none.
 
-    `votes`: mappings with `FIELDS`. Raises ConfigError if an id is there with another vote,
-    StorageError when the disk is full or the folder may not be written to.
+    `votes`: mappings with `FIELDS`, and `MORE` if known. An id that was undone stays undone.
+    Raises ConfigError if an id is there with another vote, StorageError when the disk is full or
+    the folder may not be written to.
     """
     path = folder / VOTES
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-    except OSError as exc:
-        raise storage_error(path, exc) from exc
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)  # freed by the kernel, however this process ends
-        data = path.read_bytes()
-        whole = data.rfind(b"\n") + 1  # a torn last line is what a crash left
-        known = {row["id"]: row for row in _parsed(path, data[:whole])}
+
+    def new_of(there: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        known = {row["id"]: row for row in _told_apart(path, there)[0]}
         new, faults = [], []
         for vote in votes:
             row = {name: vote[name] for name in FIELDS}
-            there = known.setdefault(row["id"], row)
-            if there is row:
-                new.append(row)
-            elif there != row:
-                faults.append(f"id {row['id']!r}: is there with {_differing(there, row)}")
+            found = known.setdefault(row["id"], row)
+            if found is row:
+                new.append(row | {name: vote[name] for name in MORE if name in vote})
+            elif differing := _differing(found, row):
+                faults.append(f"id {row['id']!r}: is there with {differing}")
         if faults:
             more = len(faults) - FAULTS_SHOWN
             shown = faults[:FAULTS_SHOWN] + ([f"and {more} more"] if more > 0 else [])
             raise ConfigError(f"{path}: {len(faults)} votes contradict stored ones", shown)
-        _write(handle, whole, new)
-    except OSError as exc:
-        raise storage_error(path, exc) from exc
-    finally:
-        os.close(handle)
-    return len(new)
+        return new
+
+    return lines.append(path, new_of)
 
 
-def _write(handle: int, end: int, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Append rows after byte `end`; if that fails, the file is as long as it was."""
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
-    os.ftruncate(handle, end)
-    try:
-        while lines:
-            lines = lines[os.write(handle, lines) :]
-        os.fsync(handle)
-    except OSError:
-        os.ftruncate(handle, end)
-        raise
+def undo_vote(folder: Path, vote_id: str, rater: str, at: str = "") -> dict[str, Any] | None:
+    """Take a rater's own vote or skip back; the vote, or None if it was taken back before.
+
+    Raises ConfigError where this rater has no such vote, StorageError.
+    """
+    path, found = folder / VOTES, list[dict[str, Any]]()
+
+    def new_of(there: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        votes, undone = _told_apart(path, there)
+        own = [row for row in votes if row["id"] == vote_id and row["rater"] == rater]
+        if not own:
+            raise ConfigError(f"vote {vote_id!r}: {rater or 'nobody'} has none of that id here")
+        if vote_id in undone:
+            return []
+        found.extend(own)
+        return [{UNDO: vote_id, "rater": rater, "at": at}]
+
+    lines.append(path, new_of)
+    return found[0] if found else None
 
 
-def _parsed(path: Path, data: bytes) -> list[dict[str, Any]]:
-    found = []
-    for number, line in enumerate(data.split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            found.append({name: row[name] for name in FIELDS})
-        except (ValueError, KeyError, TypeError):
+def merge(path: Path, data: bytes) -> int:
+    """Append the rows of another copy of the file (MLflow's) that are not here; returns how many.
+
+    Votes, marks and undone ids come once each, whichever machine they were made on.
+    """
+    theirs = lines.parsed(path, data[: data.rfind(b"\n") + 1])
+
+    def new_of(there: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        known = {_name(row) for row in there}
+        return [row for row in theirs if _name(row) != ("", "") and _name(row) not in known]
+
+    return lines.append(path, new_of)
+
+
+def _name(row: Mapping[str, Any]) -> tuple[str, str]:
+    kind = UNDO if UNDO in row else "id"
+    return (kind, str(row[kind])) if row.get(kind) else ("", "")
+
+
+def _told_apart(
+    path: Path, rows: Iterable[Mapping[str, Any]]
+) -> tuple[list[dict[str, Any]], set[str]]:
+    """(votes, ids that were undone); a row that is neither is left out, with a warning."""
+    votes, undone = [], set()
+    for number, row in enumerate(rows, 1):
+        if UNDO in row:
+            undone.add(str(row[UNDO]))
+        elif all(name in row for name in FIELDS):
+            votes.append({name: row[name] for name in (*FIELDS, *MORE) if name in row})
+        else:
             log.warning("%s line %d is damaged and left out", path, number)
-    return found
+    return votes, undone
 
 
 def _differing(there: Mapping[str, Any], row: Mapping[str, Any]) -> str:

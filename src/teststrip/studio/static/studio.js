@@ -11,7 +11,10 @@ export async function ask(path, options = {}) {
   }
   const response = await fetch(root + path, { ...options, headers });
   const body = response.status === 204 ? null : await response.json();
-  if (!response.ok) throw new Error(body?.error ?? `the server answered ${response.status}`);
+  if (!response.ok) {
+    const fault = new Error(body?.error ?? `the server answered ${response.status}`);
+    throw Object.assign(fault, { status: response.status });
+  }
   return body;
 }
 
