@@ -5,7 +5,7 @@ from fastapi import APIRouter
 
 def routers() -> list[APIRouter]:
     """Imported here, so that a page is one folder and one line."""
-    from teststrip.studio import compare, findings, home, rate
+    from teststrip.studio import compare, findings, home, live, rate
     from teststrip.studio.pictures import routes as pictures
 
     return [
@@ -13,5 +13,6 @@ def routers() -> list[APIRouter]:
         compare.router,
         findings.router,
         rate.router,
+        live.router,
         pictures.router,
     ]

@@ -228,6 +228,7 @@ class Study:
             state="running",
             why="",
             parts="python" if own else "named",
+            tracked=self._tracker is not None,
             source=str(self._source) if self._source else None,
             versions=versions(),
             higher_is_better=all_columns(scorers),
