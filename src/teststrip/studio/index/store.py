@@ -34,7 +34,7 @@ def connect(path: Path | None) -> tuple[Any, Path | None]:
             path.parent.mkdir(parents=True, exist_ok=True)
             return duckdb.connect(str(path), config=OPTIONS), path
         except (duckdb.Error, OSError) as exc:
-            if "lock" in str(exc).lower():
+            if "Could not set lock on file" in str(exc):
                 log.warning("%s is used by another process; this index is kept in memory", path)
                 return duckdb.connect(":memory:", config=OPTIONS), None
             if again or not path.is_file():
