@@ -5,7 +5,7 @@ from fastapi import APIRouter
 
 def routers() -> list[APIRouter]:
     """Imported here, so that a page is one folder and one line."""
-    from teststrip.studio import compare, findings, home, live, rate
+    from teststrip.studio import compare, findings, home, live, playground, rate
     from teststrip.studio.pictures import routes as pictures
 
     return [
@@ -14,5 +14,6 @@ def routers() -> list[APIRouter]:
         findings.router,
         rate.router,
         live.router,
+        playground.router,
         pictures.router,
     ]
