@@ -5,11 +5,12 @@ from fastapi import APIRouter
 
 def routers() -> list[APIRouter]:
     """Imported here, so that a page is one folder and one line."""
-    from teststrip.studio import compare, findings, home, live, playground, rate
+    from teststrip.studio import compare, findings, home, live, playground, rate, wall
     from teststrip.studio.pictures import routes as pictures
 
     return [
         home.router,
+        wall.router,
         compare.router,
         findings.router,
         rate.router,
