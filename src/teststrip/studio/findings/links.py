@@ -1,7 +1,8 @@
 r"""From a number to its images: addresses of the wall and of Compare.
 
-A set of values is joined by commas (`\,` is a comma in a value, `\N` no value), as the wall reads
-it. A field that the index does not offer gives no address rather than one that is refused.
+A set of values is joined by commas (`\,` is a comma in a value, `\N` no value, `\E` an empty text),
+as the wall reads it. A field that the index does not offer gives no address rather than one that
+is refused.
 """
 
 from collections.abc import Callable, Sequence
@@ -138,13 +139,17 @@ def linked(address: str, text: str) -> Markup:
 
 def joined(values: Sequence[Any]) -> str:
     """A set of values in an address."""
-    return ",".join(text_of(value).replace(",", r"\,") for value in values)
+    return ",".join(_part(value) for value in values)
+
+
+def _part(value: Any) -> str:
+    if value is None:
+        return r"\N"
+    return text_of(value).replace("\\", "\\\\").replace(",", r"\,") or r"\E"
 
 
 def text_of(value: Any) -> str:
     """A value in an address: `7`, `3.5`, `true`; numbers come back exactly."""
-    if value is None:
-        return r"\N"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
