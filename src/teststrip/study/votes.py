@@ -27,14 +27,18 @@ def stored_votes(folder: Path) -> list[dict[str, Any]]:
 
     Raises StorageError.
     """
-    rows = (row for row in events(folder) if row["choice"] != SKIP)
+    return votes_in(lines.whole(folder / VOTES), folder / VOTES)
+
+
+def votes_in(data: bytes, path: Path) -> list[dict[str, Any]]:
+    """`stored_votes` of a copy of the file; `path` is for warnings."""
+    rows = (row for row in _held(path, lines.parsed(path, data)) if row["choice"] != SKIP)
     return [{name: row[name] for name in FIELDS} for row in rows]
 
 
 def events(folder: Path) -> list[dict[str, Any]]:
     """Votes and skipped pairs that were not undone, with `FIELDS` and what there is of `MORE`."""
-    votes, undone = _told_apart(folder / VOTES, lines.read(folder / VOTES))
-    return [row for row in votes if row["id"] not in undone]
+    return _held(folder / VOTES, lines.read(folder / VOTES))
 
 
 def append_votes(folder: Path, votes: Iterable[Mapping[str, Any]]) -> int:
@@ -103,6 +107,11 @@ def merge(path: Path, data: bytes) -> int:
 def _name(row: Mapping[str, Any]) -> tuple[str, str]:
     kind = UNDO if UNDO in row else "id"
     return (kind, str(row[kind])) if row.get(kind) else ("", "")
+
+
+def _held(path: Path, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    votes, undone = _told_apart(path, rows)
+    return [row for row in votes if row["id"] not in undone]
 
 
 def _told_apart(

@@ -35,6 +35,12 @@ class StudyRecord:
         """A file of the parent run, such as `images.parquet` or `report.html`."""
         return self._download(self.run_id, name)
 
+    def has_file(self, name: str) -> bool:
+        """Does the parent run have this file?"""
+        with self._connection.border(f"list the files of study {self.name!r}"):
+            listed = self._connection.client.list_artifacts(self.run_id)
+        return any(found.path == name for found in listed)
+
     def table(self) -> "pd.DataFrame":
         """The table of images. Raises StorageError where the study has recorded none yet."""
         import pandas as pd

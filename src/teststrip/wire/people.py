@@ -3,18 +3,19 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from teststrip.errors import ConfigError, StudyError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     import pandas as pd
 
     from teststrip.evidence.agreement import Agreement
     from teststrip.evidence.people import People, Vote
     from teststrip.study import Study
+    from teststrip.track.reader import StudyRecord
 
 log = logging.getLogger(__name__)
 VOTE = ("prompt_id", "seed", "left", "right", "choice", "rater")
@@ -37,15 +38,29 @@ class Votes:
 
 def votes_of(folder: Path) -> "list[Vote]":
     """The votes stored in a study's folder; one that cannot be is left out. Raises StorageError."""
-    from teststrip.evidence.people import Vote
     from teststrip.study.votes import stored_votes
 
+    return _votes(stored_votes(folder), folder)
+
+
+def recorded_votes(record: "StudyRecord") -> "list[Vote]":
+    """The votes that were sent to MLflow with the study's run. Raises StorageError."""
+    from teststrip.study.votes import VOTES, votes_in
+
+    if not record.has_file(VOTES):
+        return []
+    return _votes(votes_in(record.file(VOTES), Path(VOTES)), Path(record.name))
+
+
+def _votes(rows: "Iterable[Mapping[str, Any]]", where: Path) -> "list[Vote]":
+    from teststrip.evidence.people import Vote
+
     found = []
-    for row in stored_votes(folder):
+    for row in rows:
         try:
             found.append(Vote(**{name: row[name] for name in VOTE}, vote_id=row["id"]))
         except ConfigError as exc:
-            log.warning("%s: vote %r is left out: %s", folder, row["id"], exc)
+            log.warning("%s: vote %r is left out: %s", where, row["id"], exc)
     return found
 
 

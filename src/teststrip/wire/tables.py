@@ -92,6 +92,7 @@ def from_record(record: "StudyRecord") -> Recorded:
     Raises StudyError where it has no summary yet, StorageError where a file cannot be read.
     """
     from teststrip.evidence import table
+    from teststrip.wire.people import recorded_votes
 
     config = json.loads(record.file("config.json"))
     try:
@@ -105,7 +106,7 @@ def from_record(record: "StudyRecord") -> Recorded:
     return Recorded(
         table=table.checked(record.table(), f"table of study {record.name}", facts.objective),
         facts=facts,
-        votes=[],
+        votes=recorded_votes(record),
         read_png=record.png,
         where=f"MLflow, run {record.run_id}",
     )

@@ -19,15 +19,19 @@ async function picture(study, key) {
 }
 
 export class Queue {
-  /** `gone(pair)`: called for a pair that cannot be shown. */
-  constructor(study, gone) {
+  /** `gone(pair)`: called for a pair that cannot be shown; `loaded()`: when one can be. */
+  constructor(study, gone, loaded) {
     this.study = study;
     this.gone = gone;
+    this.loaded = loaded;
     this.waiting = [];
     this.current = null; // the one that was taken: on the screen, or about to be
   }
 
   get length() { return this.waiting.length; }
+
+  /** How many of those that wait could be shown at once. */
+  get decoded() { return this.waiting.filter((one) => one.isDecoded).length; }
 
   /** Image keys of the pairs in this page, for the server to leave out. */
   get held() {
@@ -39,11 +43,16 @@ export class Queue {
   add(pairs, first = false) {
     const made = pairs.map((pair) => {
       const ready = Promise.all([picture(this.study, pair.left), picture(this.study, pair.right)]);
+      const one = { pair, ready, isDecoded: false };
       ready.then(
-        () => performance.mark(`rate:decoded:${pair.id}`),
+        () => {
+          performance.mark(`rate:decoded:${pair.id}`);
+          one.isDecoded = true;
+          this.loaded();
+        },
         () => {},
       );
-      return { pair, ready };
+      return one;
     });
     this.waiting = first ? [...made, ...this.waiting] : [...this.waiting, ...made];
   }

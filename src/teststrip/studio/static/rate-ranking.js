@@ -13,6 +13,7 @@ export async function showRanking(study) {
     return;
   }
   asking = true;
+  if (!panel.firstElementChild) panel.textContent = "Worked out from all votes so far...";
   const root = document.querySelector('meta[name="root"]').content;
   const query = new URLSearchParams({ study, mine: String(mine) });
   try {

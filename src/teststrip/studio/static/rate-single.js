@@ -76,3 +76,4 @@ document.addEventListener("keydown", (event) => {
   } else return;
   event.preventDefault();
 });
+if (gallery) gallery.dataset.ready = "1";

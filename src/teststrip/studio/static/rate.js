@@ -21,7 +21,7 @@ let busy = true;
 const queue = new Queue(study, (pair) => {
   gone.push([pair.left, pair.right]);
   notice("an image of a pair is gone; the pair was left out", true);
-});
+}, () => inHand());
 const outbox = new Outbox(study, rater, (reply, vote) => {
   queue.add(reply.next);
   sync(reply);
@@ -47,7 +47,14 @@ function sync(reply) {
   showRanking(study);
 }
 
+/** What the page has in hand: pairs that are decoded, votes that have not arrived. */
+function inHand() {
+  place.dataset.ready = queue.decoded;
+  place.dataset.unsent = outbox.left.length;
+}
+
 function tally() {
+  inHand();
   const rest = progress.round - progress.in_round;
   document.getElementById("bar").value = progress.in_round;
   document.getElementById("count").textContent =
