@@ -5,7 +5,7 @@ from fastapi import APIRouter
 
 def routers() -> list[APIRouter]:
     """Imported here, so that a page is one folder and one line."""
-    from teststrip.studio import compare, findings, home, live, playground, rate, wall
+    from teststrip.studio import compare, findings, home, live, playground, rate, runs, wall
     from teststrip.studio.pictures import routes as pictures
 
     return [
@@ -16,5 +16,6 @@ def routers() -> list[APIRouter]:
         rate.router,
         live.router,
         playground.router,
+        runs.router,
         pictures.router,
     ]
