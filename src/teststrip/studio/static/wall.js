@@ -92,10 +92,21 @@ function tell(found, isFlat) {
   if (!isFlat) {
     if (found.averaged.length) why.push(`averaged over ${found.averaged.join(", ")}`);
     if (found.score) why.push("mean of prompt means, 95 % interval (t)");
-    why.push(found.paired ? "images at the same prompts and seeds in every cell" : "recipes share no prompts and seeds here: means do not compare like with like");
+    if (!found.paired) why.push("recipes share no prompts and seeds here: means do not compare like with like");
+    else if (form.elements.show.value === "images") why.push("images at the same prompts and seeds in every cell");
+    const uneven = unevenness(found);
+    if (uneven) why.push(uneven);
   }
   byId("told").replaceChildren(line, legend(found, isFlat, better), chipsOf(found, chips), el("p", { className: "soft why" }, why.join("; ")));
   byId("filter").textContent = chips.length ? `Filter (${chips.length})` : "Filter";
+}
+
+/** Cells on other prompts differ by these too; the lead is reckoned within a prompt and seed. */
+function unevenness(found) {
+  const prompts = found.cells.map((c) => c[5]).filter((n) => n > 0);
+  const [least, most] = [Math.min(...prompts), Math.max(...prompts)];
+  if (!found.paired || found.score === "lead" || prompts.length < 2 || least === most) return "";
+  return `cells rest on ${least} to ${most} prompts, so compare by the score “lead”, which is within the same prompt and seed`;
 }
 
 function legend(found, isFlat, better) {

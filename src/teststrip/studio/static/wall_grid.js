@@ -11,9 +11,9 @@ export class Grid {
     const means = data.cells.map((c) => c[6]).filter((m) => m !== null);
     this.low = Math.min(...means);
     this.high = Math.max(...means);
-    const ends = data.cells.flatMap((c) => [c[7], c[8], c[6]]).filter((m) => m !== null);
-    this.from = Math.min(...ends);
-    this.to = Math.max(...ends);
+    const room = 0.2 * (this.high - this.low); // an interval of two prompts would squash all others
+    this.from = this.low - room;
+    this.to = this.high + room;
     this.format = formatter(this.low, this.high);
     this.lines = new Map();
     this.slot = 0;
@@ -32,7 +32,7 @@ export class Grid {
     this.size = narrow ? Math.min(this.wanted, Math.max(72, this.wanted / 2)) : this.wanted;
     this.across = images ? (this.per === 1 ? 1 : this.per === 2 || this.per === 4 ? 2 : 3) : 0;
     this.down = images ? Math.ceil(this.per / this.across) : 0;
-    this.width = Math.max(this.across * (this.size + 3) + 13, narrow ? 124 : 138);
+    this.width = Math.max(this.across * (this.size + 3) + 13, narrow ? 132 : 158);
     this.height = this.down * (this.size + 3) + (images ? 66 : 66);
   }
 
@@ -151,7 +151,7 @@ export class Grid {
   strip(mean, low, high) {
     const node = el("div", { className: "strip", "aria-hidden": "true" });
     if (mean === null) return node;
-    const place = (v) => (this.to === this.from ? 50 : (100 * (v - this.from)) / (this.to - this.from));
+    const place = (v) => (this.to === this.from ? 50 : Math.min(100, Math.max(0, (100 * (v - this.from)) / (this.to - this.from))));
     node.style.setProperty("--at", `${place(mean).toFixed(2)}%`);
     node.style.setProperty("--low", `${place(low ?? mean).toFixed(2)}%`);
     node.style.setProperty("--high", `${place(high ?? mean).toFixed(2)}%`);

@@ -48,7 +48,7 @@ export class Look {
     const pick = el("button", { type: "button", className: "pick", disabled: !key, "aria-pressed": String(Boolean(key && this.tray.has(key))) }, "Select for comparison");
     pick.addEventListener("click", () => this.pick());
     return el("div", { className: "bar" }, step(-1, "Before (←)", "←"),
-      el("span", { className: "soft num" }, `${this.number + 1} of ${this.list.count.toLocaleString("en")}`), step(1, "Next (→)", "→"), pick,
+      el("span", { className: "soft num" }, `${(this.number + 1).toLocaleString("en")} of ${this.list.count.toLocaleString("en")}`), step(1, "Next (→)", "→"), pick,
       this.list.all ? el("a", { href: this.list.all }, "All images of this cell") : null, shut);
   }
 

@@ -115,8 +115,8 @@ def _range(name: str, label: str, view: View, low: Any, high: Any) -> Group:
 def _sorts(entry: Entry) -> list[tuple[str, str]]:
     words = {
         "order": "as it comes",
-        "lead": "lead over the same prompt and seed",
-        "lower": "lower bound (the safe end)",
+        "lead": "lead",
+        "lower": "lower bound",
         "disagreement": "disagreement of scorers",
         "seconds": "fastest",
     }
