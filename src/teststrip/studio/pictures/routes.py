@@ -4,7 +4,6 @@ import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
@@ -80,28 +79,26 @@ async def _original(pictures: Pictures, study: str, key: str) -> Path:
 
 def _send(path: Path, known: str) -> Response:
     try:
-        file = path.open("rb")
+        with path.open("rb") as file:
+            kept = os.fstat(file.fileno())
+            kind = kind_of(file.read(16))
     except FileNotFoundError as exc:
         raise Vanished(f"{path.name} has vanished") from exc
     except OSError as exc:
         raise StorageError(f"{path.name}: cannot be read") from exc
-    kept = os.fstat(file.fileno())
-    kind = kind_of(file.read(16))
     etag = f'"{kept.st_mtime_ns:x}-{kept.st_size:x}"'
     if kind is None or kept.st_size > MOST_BYTES:
-        file.close()
         raise Broken(f"{path.name} is no picture that can be shown")
     headers = {"ETag": etag, "Cache-Control": FOR_GOOD}
     if etag in known:
-        file.close()
         return Response(status_code=304, headers=headers)
-    file.seek(0)
     headers["Content-Length"] = str(kept.st_size)
-    return StreamingResponse(_pieces(file), 200, headers, kind)
+    return StreamingResponse(_pieces(path), 200, headers, kind)
 
 
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    with file:
+def _pieces(path: Path) -> Iterator[bytes]:
+    """Opened at the first piece: a browser that goes away before leaves no open file behind."""
+    with path.open("rb") as file:
         while piece := file.read(CHUNK):
             yield piece
 
