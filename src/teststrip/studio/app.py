@@ -20,15 +20,12 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
 )
 
 
-def create_app(
-    parts: Parts, *, hosts: Sequence[str] = (), password: str | None = None, root_path: str = ""
-) -> FastAPI:
-    """The studio. `hosts`: names it answers to besides localhost; `root_path`: its sub-path."""
+def create_app(parts: Parts, *, hosts: Sequence[str] = (), password: str | None = None) -> FastAPI:
+    """The studio. `hosts`: names it answers to besides localhost. The server sets a sub-path."""
     from teststrip.studio.rooms import routers
 
     app = FastAPI(
         title="Teststrip studio",
-        root_path=root_path,
         docs_url=None,
         redoc_url=None,
         openapi_url=None,

@@ -1,14 +1,5 @@
-"""The first page: all studies, and one study's own page. To be written by its owner."""
+"""The first page, all studies; and a page of each study: its answer, its images, what varied."""
 
-from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from teststrip.studio.home.routes import router
 
-from teststrip.studio import pages
-
-router = APIRouter()
-
-
-@router.get("/")
-def studies(request: Request) -> Response:
-    """All studies."""
-    return pages.render(request, "home/studies.html", page="home")
+__all__ = ["router"]
