@@ -15,6 +15,7 @@ import pytest
 
 from teststrip.errors import StorageError, StudyError
 from teststrip.studio.index import Index
+from teststrip.studio.index.follow import Follower
 from teststrip.study import Study
 
 
@@ -321,6 +322,25 @@ def test_sql_reaches_nothing_but_the_index(index):
     for sql in ("SELECT * FROM read_csv('/etc/passwd')", "COPY studies TO '/tmp/out.csv'"):
         with pytest.raises(duckdb.Error):
             index.query(sql)
+
+
+def test_a_look_that_fails_is_told_once_and_the_following_goes_on(index, own, caplog):
+    looks, twice, good = [], threading.Event(), threading.Event()
+
+    def look():
+        looks.append(1)
+        if len(looks) == 3:
+            twice.set()
+        if len(looks) < 4:
+            raise StorageError("the disk is full")
+        good.set()
+        return []
+
+    follower = Follower(look, 0.01)
+    assert twice.wait(10)
+    assert good.wait(10)
+    follower.stop()
+    assert [r.message for r in caplog.records].count(caplog.records[0].message) == 1
 
 
 def test_queries_go_on_while_studies_are_loaded(index, own):

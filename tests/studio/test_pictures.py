@@ -268,6 +268,19 @@ def test_thumbnails_are_made_ahead_and_on_for_new_images(own):
     ahead.stop()
     ahead.stop()
 
+    for thumb in own.thumbs():
+        thumb.unlink()
+    later = Ahead(own.pictures, own.index)
+    later.add(["colours"])  # it was done before, so a start looks at nothing
+    assert later.wait(60)
+    assert own.thumbs() == []
+    os.utime(own.folder / "images.parquet")
+    own.index.refresh(own.home)
+    later.add(["colours"])
+    assert later.wait(60)
+    assert own.thumbs()
+    later.stop()
+
 
 def test_what_is_unknown_is_a_study_error(own):
     for call in (

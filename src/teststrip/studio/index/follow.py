@@ -33,10 +33,14 @@ class Follower:
             self._thread.join()
 
     def _run(self) -> None:
+        said = ""
         while not self._stopped.wait(self._interval_s):
             try:
                 changed = self._refresh()
                 if changed and self._on_change is not None:
                     self._on_change(changed)
-            except Exception:  # one bad look must not end the following
-                log.exception("the index could not be refreshed; it is tried again")
+                said = ""
+            except Exception as exc:  # one bad look must not end the following
+                if str(exc) != said:  # a full disk is told once, not every two seconds
+                    log.exception("the index could not be refreshed; it is tried again")
+                said = str(exc)

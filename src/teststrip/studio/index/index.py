@@ -14,7 +14,7 @@ from teststrip.studio.index import derive, load, store
 from teststrip.studio.index.describe import describe, directions, objective_of
 from teststrip.studio.index.entry import Entry
 from teststrip.studio.index.follow import Follower
-from teststrip.studio.index.scan import Found, scan
+from teststrip.studio.index.scan import Found, Scanner
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class Index:
         """
         self._connection, self.path = store.connect(path)
         self._writing = threading.RLock()
+        self._scanner = Scanner()
         self._kept: dict[str, Kept] = {}
         store.prepare(self._connection)
         for entry, number, stamp in store.remembered(self._connection):
@@ -56,7 +57,7 @@ class Index:
         One study that cannot be read is an entry of state `failed` without images.
         """
         with self._writing:
-            found = {study.name: study for study in scan(home)}
+            found = {study.name: study for study in self._scanner.scan(home)}
             changed = [name for name in self._kept if name not in found]
             for name in changed:
                 self._drop(name)

@@ -1,7 +1,6 @@
 """Which studies there are under a home: their folders, their records, and whether they changed."""
 
 import json
-import logging
 import os
 import time
 from collections.abc import Iterator
@@ -11,7 +10,6 @@ from typing import Any
 
 from teststrip.study.config import is_name
 
-log = logging.getLogger(__name__)
 RECORD, TABLE, ROWS = "study.json", "images.parquet", "rows.jsonl"
 REMOTE = Path("studio") / "remote"
 STILL_S = 60.0
@@ -33,40 +31,54 @@ class Found:
         return self.folder / TABLE
 
 
-def scan(home: Path) -> Iterator[Found]:
-    """Every study that was run here, then those brought in from MLflow that are not here."""
-    seen = set()
-    for place in (home / "studies", home / REMOTE):
-        try:
-            folders = sorted(path for path in place.iterdir() if path.is_dir())
-        except OSError:
-            continue
-        for folder in folders:
-            if folder.name in seen or not is_name(folder.name):
+class Scanner:
+    """Looks again and again; a record is read anew only where its file changed."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, tuple[str, dict[str, Any], str]] = {}
+
+    def scan(self, home: Path) -> Iterator[Found]:
+        """Every study that was run here, then those brought in from MLflow that are not here."""
+        seen = set()
+        for place in (home / "studies", home / REMOTE):
+            try:
+                folders = sorted(path for path in place.iterdir() if path.is_dir())
+            except OSError:
                 continue
-            found = _look(folder)
-            if found is not None:
-                seen.add(folder.name)
-                yield found
+            for folder in folders:
+                if folder.name in seen or not is_name(folder.name):
+                    continue
+                found = self._look(folder)
+                if found is not None:
+                    seen.add(folder.name)
+                    yield found
+
+    def _look(self, folder: Path) -> Found | None:
+        """None where it is no study's folder."""
+        marks = [_mark(folder / RECORD), _mark(folder / TABLE)]
+        kept = self._read.get(folder)
+        if not marks[0]:
+            self._read.pop(folder, None)
+            return None
+        if kept is None or kept[0] != marks[0]:
+            record, fault = _record(folder / RECORD)
+            kept = self._read[folder] = marks[0], record, fault
+        _, record, fault = kept
+        if record.get("state") == "running" and not _is_alive(folder):
+            record = record | {"state": "stopped"}
+            marks.append("dead")
+        return Found(folder.name, folder, "|".join(marks), record, fault)
 
 
-def _look(folder: Path) -> Found | None:
-    """None where it is no study's folder."""
-    marks = [_mark(folder / RECORD), _mark(folder / TABLE)]
-    if not marks[0]:
-        return None
+def _record(path: Path) -> tuple[dict[str, Any], str]:
+    """What it holds, or nothing and why."""
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        fault = "" if isinstance(record, dict) else f"{RECORD} is not the record of a study"
-    except FileNotFoundError:  # it went away just now
-        return None
-    except (OSError, ValueError) as exc:
-        record, fault = {}, f"{RECORD} cannot be read: {exc}"
-    record = record if not fault else {}
-    if record.get("state") == "running" and not _is_alive(folder):
-        record["state"] = "stopped"
-        marks.append("dead")
-    return Found(folder.name, folder, "|".join(marks), record, fault)
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as exc:
+        return {}, f"{RECORD} cannot be read: {exc}"
+    if not isinstance(record, dict):
+        return {}, f"{RECORD} is not the record of a study"
+    return record, ""
 
 
 def _mark(path: Path) -> str:

@@ -5,9 +5,11 @@ import os
 import queue
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from teststrip.errors import TeststripError
+from teststrip.files import write_atomic
 
 if TYPE_CHECKING:
     from teststrip.studio.index import Index
@@ -61,7 +63,9 @@ class Ahead:
                 self._idle.set()
 
     def _make(self, name: str) -> None:
-        if self._pictures.store.is_remote(name):
+        mark = self._pictures.cache / "ahead" / name
+        version = self._index.entry(name).version
+        if self._pictures.store.is_remote(name) or _text(mark) == version:
             return
         rows = self._index.query(
             f"SELECT image_key FROM {self._index.table(name)} "  # noqa: S608
@@ -80,3 +84,11 @@ class Ahead:
                 self._pictures.make(name, key, AHEAD)
             except TeststripError as exc:  # a page says it where the picture would be
                 log.debug("%s: %s", name, exc)
+        write_atomic(mark, version.encode())
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, ValueError):
+        return ""
