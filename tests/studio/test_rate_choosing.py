@@ -10,6 +10,7 @@ from teststrip.evidence import bradley_terry
 from teststrip.evidence.people import Vote
 from teststrip.studio.rate import choosing
 from teststrip.studio.rate.choosing import Pair, Sight, next_pair, posterior, values
+from teststrip.studio.rate.routes import AHEAD
 
 BLOCKS = frozenset((f"p{n // 2}", n % 2) for n in range(24))
 
@@ -27,14 +28,19 @@ def voted(left, right, times, choice="left"):
 
 
 def rate(truth, budget, choose, seed, checks=()):
-    """(votes, pairs as shown, posterior means at `checks`) of one simulated rater."""
+    """(votes, pairs as shown, posterior means at `checks`) of one simulated rater.
+
+    As on the page, `AHEAD` pairs are chosen before the first of them is judged.
+    """
     rng = Random(seed)
     shown_on = everywhere(len(truth))
     strength = dict(zip(names(len(truth)), truth, strict=True))
-    votes, own, means = [], [], []
+    votes, own, means, held = [], [], [], []
     for n in range(1, budget + 1):
         if choose:
-            pair = next_pair(shown_on, Sight(votes, own, own), [], rng)
+            while len(held) < AHEAD:
+                held.append(next_pair(shown_on, Sight(votes, own, own), held, rng))
+            pair = held.pop(0)
         else:
             pair = Pair(rng.choice(sorted(BLOCKS)), *rng.sample(sorted(strength), 2))
         chance = 1 / (1 + np.exp(strength[pair.right] - strength[pair.left]))
@@ -83,7 +89,7 @@ def test_what_was_never_shown_is_looked_at():
     """Without votes every recipe comes up within a few pairs, on prompts evenly, sides even."""
     votes, own, _ = rate(np.zeros(8), 40, choose=True, seed=3)
 
-    assert {name for pair in own[:12] for name in pair.both} == set(names(8))
+    assert {name for pair in own[:16] for name in pair.both} == set(names(8))
     prompts = Counter(v.prompt_id for v in votes)
     assert len(prompts) == 12
     assert max(prompts.values()) - min(prompts.values()) <= 2

@@ -79,7 +79,9 @@ def test_while_the_store_is_down_votes_wait_and_are_sent_when_it_is_back(
         told = down.standing(folder)
 
     assert told.waiting == 1
-    assert told.text.startswith("MLflow cannot be reached: 1 kept here and sent when it is back.")
+    assert told.text.startswith(
+        "MLflow cannot be reached: 1 entry kept here, sent when it is back."
+    )
     assert [v["id"] for v in stored_votes(folder)] == ["x"]
     assert not (folder / SENT).exists()
 

@@ -85,7 +85,8 @@ def next_pair(
     sight = sight.holding(held)
     seen = {(pair.both, pair.block) for pair in sight.own}
     recipes = sorted(shown_on)
-    worth = values(recipes, sight.votes, rng)
+    awaited = [Vote(*pair.block, pair.left, pair.right, "tie") for pair in held]
+    worth = values(recipes, [*sight.votes, *awaited], rng)
     in_hand = {pair.both for pair in held}
     for i, j in _by_worth(worth, rng):
         both = frozenset((recipes[i], recipes[j]))

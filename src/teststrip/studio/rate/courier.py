@@ -48,11 +48,11 @@ class Standing:
             return "Votes are kept in the study's folder; this study has no record in MLflow."
         if self.fault:
             return (
-                f"MLflow cannot be reached: {self.waiting} kept here and sent when it is back. "
-                f"({self.fault})"
+                f"MLflow cannot be reached: {_counted(self.waiting)} kept here, sent when it is "
+                f"back. ({self.fault})"
             )
         if self.waiting:
-            return f"{self.waiting} on the way to MLflow."
+            return f"{_counted(self.waiting)} on the way to MLflow."
         return "All votes are in MLflow, too."
 
 
@@ -182,6 +182,10 @@ def _unsent(folder: Path) -> int:
         sent = {}
     known = {name: int(sent.get(name, 0)) for name in FILES} if isinstance(sent, dict) else {}
     return sum(lines.whole(folder / n)[known.get(n, 0) :].count(b"\n") for n in FILES)
+
+
+def _counted(lines_of_files: int) -> str:
+    return f"{lines_of_files} {'entry' if lines_of_files == 1 else 'entries'}"
 
 
 class _alone:  # noqa: N801 - reads as what it does

@@ -21,7 +21,7 @@ CHOICES = ("left", "right", "tie", SKIP)
 MOST_RECIPES = 100  # among which pairs are chosen
 AMONG = (8, 16, 32, 64)
 USUAL = 16
-MOST_AHEAD, MOST_HELD = 4, 50
+MOST_AHEAD, MOST_HELD = 6, 50
 _ID = re.compile(r"[0-9a-f]{16,64}")
 
 

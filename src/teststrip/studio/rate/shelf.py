@@ -3,7 +3,8 @@
 # ruff: noqa: S608 - SQL holds the index's own table names and quoted columns only
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from teststrip.studio.index import Entry, Index
 from teststrip.studio.rate.choosing import Block
 
-NO_SEED = -1  # of pairs that share a prompt only
+UNKNOWN = "no-settings"  # the recipe of imported images whose settings nobody knows
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Shelf:
         a, b = self.images.get(first), self.images.get(second)
         if a is None or b is None or a["recipe_id"] == b["recipe_id"]:
             return None
-        return a["pair_block"] if a["pair_block"] == b["pair_block"] else None
+        found: Block | None = a["pair_block"]
+        return found if found == b["pair_block"] else None
 
     @cached_property
     def has_pairs(self) -> bool:
@@ -81,14 +83,11 @@ def make(index: Index, entry: Entry) -> Shelf:
     )
     on: dict[str, dict[Block, str]] = defaultdict(dict)
     leads: dict[str, list[float]] = defaultdict(list)
-    texts: dict[str, str] = {}
+    blocks = _Blocks(entry)
     for row in rows:
-        if entry.paired:
-            block = str(row["prompt_id"]), int(row["seed"] or 0)
-        else:  # whatever the prompt's id, the same text is the same prompt
-            block = texts.setdefault(str(row["prompt"]), str(row["prompt_id"])), NO_SEED
-        row["pair_block"] = block
-        on[row["recipe_id"]].setdefault(block, row["image_key"])
+        row["pair_block"] = block = blocks.of(row)
+        if block is not None:
+            on[row["recipe_id"]].setdefault(block, row["image_key"])
         if row["lead"] is not None:
             leads[row["recipe_id"]].append(row["lead"])
 
@@ -102,3 +101,29 @@ def make(index: Index, entry: Entry) -> Shelf:
         order.insert(1, entry.baseline)
     images = {row["image_key"]: row for row in rows}
     return Shelf(entry, images, tuple(order), entry.paired, dict(on))
+
+
+class _Blocks:
+    """What an image shares with its counterpart: prompt and seed, or the prompt's text alone.
+
+    Where a recipe has several images of a prompt without shared seeds, its first stands against
+    the first of another recipe, its second against the second: blocks -1, -2, ...
+    """
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+        self._ids: dict[str, str] = {}
+        self._seen: Counter[tuple[str, str]] = Counter()
+
+    def of(self, row: Mapping[str, Any]) -> Block | None:
+        """None for an image that can be in no pair: its prompt, settings or seed are unknown."""
+        text, recipe = str(row["prompt"] or ""), str(row["recipe_id"])
+        if recipe == UNKNOWN:
+            return None
+        if self._entry.paired:
+            seed = row["seed"]
+            return None if seed is None else (str(row["prompt_id"]), int(seed))
+        if not text:
+            return None
+        self._seen[recipe, text] += 1
+        return self._ids.setdefault(text, str(row["prompt_id"])), -self._seen[recipe, text]

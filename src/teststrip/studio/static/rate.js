@@ -176,8 +176,12 @@ document.getElementById("more").addEventListener("click", goOn);
 document.getElementById("pause-ranking").addEventListener("click", () => toggleRanking(study, true));
 document.getElementById("toggle").addEventListener("click", () => toggleRanking(study));
 document.getElementById("among").addEventListener("change", (event) => event.target.form.submit());
-tell.addEventListener("change", hideTold);
+tell.addEventListener("change", () => {
+  sessionStorage.setItem("teststrip:tell", tell.checked ? "1" : "");
+  hideTold();
+});
 
+tell.checked = sessionStorage.getItem("teststrip:tell") === "1";
 queue.add(JSON.parse(place.dataset.pairs));
 tally();
 advance();
