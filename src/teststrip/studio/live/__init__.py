@@ -2,6 +2,7 @@
 
 status     one study as its folder tells it: state, images, leader, rate, failures
 newest     its newest images, from the end of rows.jsonl
+trainings  training runs that say they run
 launcher   child processes `python -m teststrip study ...` and their logs
 page       the routes
 """

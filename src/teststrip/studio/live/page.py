@@ -12,6 +12,7 @@ from teststrip.evidence import numbers
 from teststrip.studio import pages
 from teststrip.studio.live.launcher import Launcher, launcher
 from teststrip.studio.live.status import Status, status_of, statuses
+from teststrip.studio.live.trainings import Training, trainings
 from teststrip.studio.parts import Parts
 
 router = APIRouter()
@@ -26,13 +27,14 @@ AppLauncher = Annotated[Launcher, Depends(launcher)]
 def live(request: Request, parts: AppParts, studies: AppLauncher) -> Response:
     """All that runs, and what ended lately."""
     found = statuses(studies, parts, MOST_ENDED)
+    training = trainings(parts.home)
     return pages.render(
         request,
         "live/live.html",
         page="live",
-        etag=_etag(found),
-        wait=_wait_s(found),
-        **_values(found),
+        etag=_etag(found, training),
+        wait=_wait_s(found, training),
+        **_values(found, training),
     )
 
 
@@ -40,11 +42,12 @@ def live(request: Request, parts: AppParts, studies: AppLauncher) -> Response:
 def part(request: Request, parts: AppParts, studies: AppLauncher) -> Response:
     """The part of the page that changes; 304 where nothing did."""
     found = statuses(studies, parts, MOST_ENDED)
-    headers = _headers(found)
+    training = trainings(parts.home)
+    headers = _headers(found, training)
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     return pages.render(
-        request, "live/studies.html", page="live", headers=headers, **_values(found)
+        request, "live/studies.html", page="live", headers=headers, **_values(found, training)
     )
 
 
@@ -52,10 +55,13 @@ def part(request: Request, parts: AppParts, studies: AppLauncher) -> Response:
 def numbers_of_all(request: Request, parts: AppParts, studies: AppLauncher) -> Response:
     """The same for programs."""
     found = statuses(studies, parts, MOST_ENDED)
-    headers = _headers(found)
+    training = trainings(parts.home)
+    headers = _headers(found, training)
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    return JSONResponse({"studies": jsonable_encoder(found)}, headers=headers)
+    return JSONResponse(
+        jsonable_encoder({"studies": found, "trainings": training}), headers=headers
+    )
 
 
 @router.post("/live/{name}/stop")
@@ -91,31 +97,32 @@ def _done(request: Request, name: str, studies: Launcher) -> Response:
     return JSONResponse({"name": name, "state": status_of(name, studies).state}, 202)
 
 
-def _values(found: list[Status]) -> dict[str, Any]:
+def _values(found: list[Status], training: list[Training]) -> dict[str, Any]:
     running = [s for s in found if s.is_running]
     ended = [s for s in found if not s.is_running]
     return {
         "running": running,
+        "training": training,
         "ended": ended[:MOST_ENDED],
         "more": len(ended[MOST_ENDED:]),
         "numbers": numbers,
     }
 
 
-def _wait_s(found: list[Status]) -> int:
+def _wait_s(found: list[Status], training: list[Training]) -> int:
     """How soon it is worth to ask again."""
-    return BUSY_S if any(s.is_running for s in found) else QUIET_S
+    return BUSY_S if training or any(s.is_running for s in found) else QUIET_S
 
 
-def _etag(found: list[Status]) -> str:
-    shown = repr((__version__, found)).encode()
+def _etag(found: list[Status], training: list[Training]) -> str:
+    shown = repr((__version__, found, training)).encode()
     return f'"{hashlib.sha256(shown).hexdigest()[:24]}"'
 
 
-def _headers(found: list[Status]) -> dict[str, str]:
+def _headers(found: list[Status], training: list[Training]) -> dict[str, str]:
     return {
-        "ETag": _etag(found),
-        "Retry-After": str(_wait_s(found)),
+        "ETag": _etag(found, training),
+        "Retry-After": str(_wait_s(found, training)),
         "Cache-Control": "private, no-cache",
         "Vary": "Cookie",
     }
