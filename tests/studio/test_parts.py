@@ -13,9 +13,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
 from teststrip.errors import StudyError
 from teststrip.wire.bringing import bring_from_mlflow
+from teststrip.wire.serving import below
 from teststrip.wire.studio import opened, parts
 
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(("TESTSTRIP_", "MLFLOW_"))}
@@ -178,20 +180,43 @@ def test_a_busy_port_is_one_clear_message(run):
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("before", ["", "/lab"], ids=["taken off by the proxy", "left on"])
+def test_a_sub_path_holds_behind_any_proxy(app, before):
+    below_lab = TestClient(below(app, "/lab"), base_url="http://127.0.0.1")
+    page = below_lab.get(f"{before}/", headers={"accept": "text/html"})
+
+    assert page.status_code == 200
+    links = re.findall(r'(?:href|src)="(/[^"]*)"', page.text)
+    assert links
+    assert all(link.startswith("/lab/") for link in links)
+    assert {below_lab.get(link).status_code for link in links} == {200}
+    assert below_lab.get(links[0].removeprefix("/lab")).status_code == 200
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_serve_answers_who_knows_the_password_and_ends_cleanly(own, tmp_path, end):
     secret = tmp_path / "secret"
     secret.write_text("a long password\n")
     told = {"TESTSTRIP_HOME": str(own), "TESTSTRIP_STUDIO_PASSWORD_FILE": str(secret)}
     serving = subprocess.Popen(
-        [sys.executable, "-m", "teststrip", "studio", "serve", "--port", "0"],
+        [
+            sys.executable,
+            "-m",
+            "teststrip",
+            "studio",
+            "serve",
+            "--port",
+            "0",
+            "--root-path",
+            "/lab",
+        ],
         env=ENVIRONMENT | told,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     try:
-        address = re.search(r"http://127\.0\.0\.1:\d+/", serving.stdout.readline())[0]
+        address = re.search(r"http://127\.0\.0\.1:\d+/lab/", serving.stdout.readline())[0]
         asked = urllib.request.Request(address + "healthz")
         with pytest.raises(urllib.error.HTTPError, match="401") as refused:
             urllib.request.urlopen(asked)

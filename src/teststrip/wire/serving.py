@@ -13,6 +13,7 @@ from teststrip.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
     import uvicorn
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 LONGEST_GOODBYE_S = 3
 
@@ -53,14 +54,9 @@ def serve(
     listening = bound(address)
     try:
         with opened(home) as parts:
-            app = create_app(
-                parts,
-                hosts=(*address.names, address.host),
-                password=password,
-                root_path=address.root_path,
-            )
+            app = create_app(parts, hosts=(*address.names, address.host), password=password)
             config = uvicorn.Config(
-                app,
+                below(app, address.root_path),
                 log_config=None,
                 log_level="warning",
                 access_log=False,
@@ -74,6 +70,22 @@ def serve(
             _run(uvicorn.Server(config), listening)
     finally:
         listening.close()
+
+
+def below(app: "ASGIApp", root_path: str) -> "ASGIApp":
+    """The app in a sub-path, whether or not the proxy before it takes the sub-path off."""
+    if not root_path:
+        return app
+
+    async def mounted(scope: "Scope", receive: "Receive", send: "Send") -> None:
+        if scope["type"] == "http":
+            path = scope["path"]
+            is_whole = path == root_path or path.startswith(f"{root_path}/")
+            own = {"root_path": root_path, "path": path if is_whole else root_path + path}
+            scope = {**scope, **own}
+        await app(scope, receive, send)
+
+    return mounted
 
 
 def bound(address: Address) -> socket.socket:
