@@ -239,13 +239,22 @@ def test_a_study_without_a_result_shows_what_is_known_and_no_verdict(page, parts
     for key in ("answer", "ranking"):
         text = page(key, "halted")
         assert f"halted: {titles[state]}" in text
-        assert "teststrip study resume halted" in text
+        assert ("teststrip study resume halted" in text) == (state != "running")
         assert links_in(text, "/wall")
         assert ("Watch it live" in text) == (state == "running")
         assert "The best set" not in text
         assert "Ahead so far" in text
         assert "no verdict" in text
         assert len(re.findall(r"−?[+\d.]+ to [+−][\d.]+", text)) >= 3, "each lead has an interval"
+
+
+def test_a_confirmed_recipe_leads_to_the_images_that_confirmed_it(page, parts):
+    champion = parts.analysis("colours").confirmed.rows[0].a
+    queries = [query_of(a) for a in links_in(page("confirmed"), "/wall")]
+
+    filtered = [q for q in queries if len(q) > 1]  # the navigation's has the study alone
+    assert {q["f.split"] for q in filtered} == {"held_out"}
+    assert champion in {q.get("f.recipe_id") for q in filtered}
 
 
 def test_images_that_share_no_prompts_get_no_ranking(page):

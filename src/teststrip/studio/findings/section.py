@@ -161,6 +161,17 @@ def _two(sources: Sources, asked: Asked) -> dict[str, Any]:
     return {"first": a, "second": b, "two": found, "choices": choices(analysis, a, b)}
 
 
+def _confirmed(sources: Sources, asked: Asked) -> dict[str, Any]:
+    """Here a name leads to the held-out images: the search's chose the recipe."""
+    from teststrip.evidence.answer import name_of
+
+    def name(recipe_id: str) -> Markup:
+        address = sources.links.images(recipe_id=recipe_id, split="held_out")
+        return linked(address, name_of(sources.analysis, recipe_id))
+
+    return {"name": name}
+
+
 def _plan(sources: Sources, asked: Asked) -> dict[str, Any]:
     numbers = {name: _whole(asked, name) for name in ("prompts", "seeds", "comparisons")}
     text = asked.get("difference", "").strip().replace(",", ".")
@@ -219,6 +230,7 @@ OF: dict[str, Callable[[Sources, Asked], dict[str, Any]]] = {
     "parameters": _parameters,
     "ranking": _ranking,
     "two": _two,
+    "confirmed": _confirmed,
     "plan": _plan,
     "next": _next,
 }
