@@ -2,12 +2,12 @@
 // the pictures on them are fetched ahead, so that a step shows in the same frame.
 import { ask, notice, root } from "./studio.js";
 
-const KEPT = 96, AHEAD = 3;
+const KEPT = 96, AHEAD = 3, MOST_WAITING = 8;
 const AXES = ["x", "y", "seed", "prompt"];
 
 export class Steering {
   constructor(view, onMove) {
-    Object.assign(this, { view, onMove, waiting: false, loading: null, pictures: new Map() });
+    Object.assign(this, { view, onMove, queue: [], loading: null, pictures: new Map() });
     this.together = document.getElementById("together");
     const blocks = new Set(view.panes.map((pane) => `${pane.promptId} ${pane.seed}`));
     if (this.together) this.together.checked = view.paired && blocks.size === 1;
@@ -41,17 +41,22 @@ export class Steering {
     this.load();
   }
 
+  /** One step; keys that are faster than the server wait their turn, a few at most. */
   async step(axis, way) {
-    const pane = this.view.panes[this.view.focus];
-    if (this.waiting) return;
-    if (!this.#isReady(pane, axis)) {
-      this.waiting = true;
-      this.load();
-      await this.loading;
-      this.waiting = false;
-      if (!pane.lines) return;
+    const first = this.view.panes[this.view.focus];
+    if (!this.queue.length && this.#isReady(first, axis)) { this.#go(first, axis, way); return; }
+    if (this.queue.length >= MOST_WAITING) return;
+    this.queue.push([axis, way]);
+    if (this.queue.length > 1) return;
+    while (this.queue.length) {
+      const [along, to] = this.queue[0], pane = this.view.panes[this.view.focus];
+      if (!this.#isReady(pane, along)) {
+        this.load();
+        await this.loading;
+      }
+      if (this.#isReady(pane, along)) this.#go(pane, along, to);
+      this.queue.shift();
     }
-    this.#go(pane, axis, way);
   }
 
   /** The places of the chosen image on its lines, beside the arrows. */

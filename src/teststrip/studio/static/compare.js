@@ -65,7 +65,8 @@ function tell() {
       const box = document.getElementById("all-settings");
       if (box) box.checked = all;
     };
-    window.htmx.ajax("GET", `${root}/compare/told?${query()}`, { target: "#told", source: "#told", swap: "innerHTML" });
+    window.htmx.ajax("GET", `${root}/compare/told?${query()}`, { target: "#told", source: "#told", swap: "innerHTML" })
+      .catch(() => {}); // studio.js has said so
   }, 120);
 }
 
