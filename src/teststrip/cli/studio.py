@@ -128,7 +128,7 @@ def _text(data: dict[str, Any]) -> str:
     if data["brought"]:
         lines.append(f"brought from MLflow: {', '.join(data['brought'])}")
     lines += [f"not brought: {name}: {why}" for name, why in data["faults"].items()]
-    place = data["index"] or "memory only: another process has the index"
+    place = data["index"] or "in memory only: its file cannot be used now"
     head = f"{data['images']} images of {len(data['studies'])} studies in {data['seconds']:.1f} s"
     return "\n".join([f"{head} ({place})", *lines])
 

@@ -26,7 +26,7 @@ VOTES = "votes.jsonl"
 def parts(home: Path, *, in_memory: bool = False) -> "Parts":
     """All parts, with the index up to date; nothing runs in the background yet.
 
-    `in_memory`: leave no index file under `home`. Raises StorageError where one cannot be made.
+    `in_memory`: leave no index file under `home`.
     """
     from teststrip.studio.index import Index
     from teststrip.studio.parts import Parts

@@ -38,8 +38,8 @@ class Index:
     def __init__(self, path: Path | None = None) -> None:
         """`path`: a DuckDB file that this process alone writes; None: in memory.
 
-        A file that another process holds is left to it (then this index is in memory and `path` is
-        None). Raises StorageError where the file cannot be made.
+        A file that cannot be used (another process has it, a read-only disk) is left alone: then
+        this index is in memory, `path` is None and the log says why.
         """
         self._connection, self.path = store.connect(path)
         self._writing = threading.RLock()

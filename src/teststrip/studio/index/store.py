@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from teststrip.errors import StorageError
 from teststrip.studio.index.entry import Entry, Score, Setting
 
 log = logging.getLogger(__name__)
@@ -21,28 +20,32 @@ OPTIONS = {
 
 
 def connect(path: Path | None) -> tuple[Any, Path | None]:
-    """A connection and its file. Memory where the file is another process's; a damaged one is new.
+    """A connection and its file. A damaged file is made anew; it can always be built again.
 
-    Raises StorageError where its folder refuses a file.
+    Memory, with a line in the log, where the file is another process's or its folder refuses it.
     """
     import duckdb
 
     if path is None:
         return duckdb.connect(":memory:", config=OPTIONS), None
-    for again in (False, True):
+    why = ""
+    for _ in range(2):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             return duckdb.connect(str(path), config=OPTIONS), path
         except (duckdb.Error, OSError) as exc:
-            if "Could not set lock on file" in str(exc):
-                log.warning("%s is used by another process; this index is kept in memory", path)
-                return duckdb.connect(":memory:", config=OPTIONS), None
-            if again or not path.is_file():
-                raise StorageError(f"{path}: the index cannot be opened: {exc}") from exc
-            log.warning("%s is damaged and made anew: %s", path, exc)
+            why = str(exc)
+        if "Could not set lock on file" in why:
+            why = "another process has it"
+            break
+        try:
             for file in (path, path.with_name(path.name + ".wal")):
                 file.unlink(missing_ok=True)
-    raise AssertionError("not reached")
+        except OSError:
+            break
+        log.warning("%s cannot be opened and is made anew: %s", path, why)
+    log.warning("the index is kept in memory: %s cannot be used: %s", path, why)
+    return duckdb.connect(":memory:", config=OPTIONS), None
 
 
 def prepare(connection: Any) -> None:

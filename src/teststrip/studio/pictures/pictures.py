@@ -1,6 +1,7 @@
 """Pictures: originals and thumbnails. Thumbnails are made once and kept by content."""
 
 import hashlib
+import logging
 import os
 import tempfile
 import threading
@@ -17,6 +18,7 @@ from teststrip.studio.pictures.store import MOST_BYTES, Broken, Fetch, Store, Va
 if TYPE_CHECKING:
     from teststrip.studio.index import Index
 
+log = logging.getLogger(__name__)
 MAKERS = 2
 MOST_REMEMBERED = 200_000
 
@@ -36,6 +38,7 @@ class Pictures:
         self.fetchers = ThreadPoolExecutor(MAKERS, "teststrip-fetch")
         self._digests: dict[Path, tuple[int, int, str]] = {}
         self._lock = threading.Lock()
+        self._told = False
 
     def original(self, study: str, image_key: str) -> bytes:
         """The picture's bytes. Raises StudyError for what is unknown, StorageError otherwise."""
@@ -69,7 +72,7 @@ class Pictures:
         if missing:
             made = thumbnails(data, missing)
             for size, small in made.items():
-                _write(self._place(digest, size), small)
+                self._keep(self._place(digest, size), small)
             out |= made
         return out
 
@@ -77,6 +80,15 @@ class Pictures:
         """End the threads; what was asked and not begun is dropped. Harmless twice."""
         self.makers.shutdown(wait=True, cancel_futures=True)
         self.fetchers.shutdown(wait=False, cancel_futures=True)
+
+    def _keep(self, path: Path, data: bytes) -> None:
+        """A disk that is full or read-only costs time with each look, not the picture."""
+        try:
+            _write(path, data)
+        except StorageError as exc:
+            if not self._told:
+                log.warning("thumbnails are made again each time: %s", exc)
+            self._told = True
 
     def _place(self, digest: str, size: int) -> Path:
         return self.cache / digest[:2] / f"{digest}-{size}.webp"
