@@ -197,3 +197,50 @@ def test_the_command_says_what_was_read_and_lists_the_study(
     assert main(["study", "list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)
     assert main(["study", "report", "mine"]) == 0
+
+
+@pytest.mark.parametrize(
+    "verb", [["resume"], ["confirm"], ["export"], ["promote", "--model-name", "x"]]
+)
+def test_an_import_cannot_be_run_or_promoted_and_says_so(
+    verb: list[str],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.setenv("TESTSTRIP_HOME", "home")
+    import_folder(folder, Path("home"), scores=["none"])
+
+    assert main(["study", verb[0], "old-work", *verb[1:]]) == 1
+    assert "is an import of images made elsewhere" in capsys.readouterr().err
+
+
+def test_the_studio_shows_filters_and_rates_an_import(folder: Path, tmp_path: Path) -> None:
+    from starlette.testclient import TestClient
+
+    from teststrip.studio.app import create_app
+    from teststrip.wire.studio import opened
+
+    home = tmp_path / "home"
+    import_folder(folder, home, name="mine")
+    with opened(home) as parts, TestClient(create_app(parts), base_url="http://127.0.0.1") as ask:
+        entry = parts.index.entry("mine")
+        assert (entry.kind, entry.state, entry.images, entry.paired) == (
+            *("import", "imported", 6),
+            False,
+        )
+        assert "ComfyUI" in entry.tags
+        assert "recipe.steps" in [setting.field for setting in entry.settings]
+        assert entry.higher_is_better is False
+        for row in rows(home, "mine"):
+            picture = ask.get(f"/images/mine/{row['image_key']}.png")
+            assert picture.headers["content-type"].startswith("image/")
+            assert picture.content == (home / "studies/mine" / row["png"]).read_bytes()
+            small = ask.get(f"/thumbs/96/mine/{row['image_key']}.webp")
+            assert small.headers["content-type"] == "image/webp"
+        for page in ("/wall", "/findings", "/rate"):
+            answer = ask.get(page, params={"study": "mine"}, headers={"Accept": "text/html"})
+            assert answer.status_code == 200, page
+            assert "<img src=x" not in answer.text
+        assert ask.get(f"/playground?study=mine&i={rows(home, 'mine')[0]['image_key']}").is_success

@@ -155,7 +155,7 @@ def show(name: Name, as_json: Json = False) -> None:
     record = record_of(name)
     result = record.get("result")
     text = f"{name}: {record.get('state')}"
-    if record.get("state") not in ("finished", "budget"):
+    if record.get("state") not in ("finished", "budget", "imported"):
         text += f"; go on with: teststrip study resume {name}"
     if result:
         text += f"\n{json.dumps(result, indent=1, ensure_ascii=False)}"

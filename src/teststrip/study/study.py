@@ -86,6 +86,7 @@ class Study:
 
         folder = StudyFolder(_studies(home) / _safe(name))
         record = folder.read()
+        refuse_import(name, record)
         config = check(with_changes(record["config"], set), f"study {name}")
         if record.get("parts") == "python" and others.get("generator") is None:
             raise StudyError(
@@ -112,7 +113,7 @@ class Study:
                     "state": record.get("state", "unknown"),
                     "created": record.get("created"),
                     "design": record["config"]["design"]["kind"],
-                    "images": result.get("images"),
+                    "images": result.get("images", (record.get("imported") or {}).get("images")),
                     "best_id": result.get("best_id"),
                     "best_value": result.get("best_value"),
                 }
@@ -314,6 +315,16 @@ def _studies(home: Path | str | None) -> Path:
 def record_of(name: str, home: Path | str | None = None) -> dict[str, Any]:
     """What `study.json` of a study holds. Raises StudyError if there is none."""
     return StudyFolder(_studies(home) / _safe(name)).read()
+
+
+def refuse_import(name: str, record: Mapping[str, Any]) -> None:
+    """Raise StudyError for images that were imported: there is nothing to run or to confirm."""
+    if record.get("kind") == "import":
+        raise StudyError(
+            f"{name!r} is an import of images made elsewhere: it can be looked at, rated and "
+            f"reported (teststrip study report {name}), not run, confirmed or promoted; start a "
+            "study of your own around its best settings"
+        )
 
 
 def _safe(name: str) -> str:

@@ -100,10 +100,11 @@ def findings(bench: Bench, name: str) -> Findings:
     from teststrip.evidence.standing import standings
     from teststrip.study import Study
     from teststrip.study.result import Asked
-    from teststrip.study.study import record_of
+    from teststrip.study.study import record_of, refuse_import
     from teststrip.wire.facts import facts_of
 
     record = record_of(name, bench.home)
+    refuse_import(name, record)
     study = Study(record["config"], home=bench.home)
     facts = facts_of(study)
     images = table.load(study.folder.table, facts.objective)

@@ -169,7 +169,9 @@ class Desk:
             self._close(job, state, why)
 
     def _close(self, job: Job, state: str, why: str = "") -> None:
-        job.state, job.why, job.version = state, why, job.version + 1
+        job.version += 1
+        job.why = why
+        job.state = state  # last: who sees it closed sees all of it
         try:
             self.history.save(job)
         except TeststripError as exc:

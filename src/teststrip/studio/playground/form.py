@@ -1,7 +1,7 @@
 """What was typed -> one recipe, a prompt and seeds; every fault by its field, all at once."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,7 @@ def read(typed: Mapping[str, Any]) -> Read:
         _bounds(recipe, out.faults)
     if recipe is not None and not out.faults:
         out.wish = Wish(recipe, prompt, seeds)
+    out.faults = {name: out.faults[name] for name in NAMES if name in out.faults}
     return out
 
 
@@ -63,6 +64,17 @@ def values_of(recipe: Recipe, prompt: str = "", seeds: str = "0-3") -> dict[str,
     out["zero_snr"] = "on" if recipe.zero_snr else ""
     out["loras"] = "\n".join(f"{lora.path}:{_text(lora.scale)}" for lora in recipe.loras)
     return out | {"prompt": prompt, "seeds": seeds}
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """`0, 1, 2, 7` -> `0-2, 7`, as the form reads it."""
+    runs: list[list[int]] = []
+    for seed in seeds:
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    return ", ".join(f"{r[0]}-{r[-1]}" if len(r) > 1 else str(r[0]) for r in runs)
 
 
 def label(name: str) -> str:
@@ -132,4 +144,4 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-__all__ = ["NAMES", "Read", "Wish", "label", "read", "values_of"]
+__all__ = ["NAMES", "Read", "Wish", "label", "read", "seeds_text", "values_of"]

@@ -61,8 +61,7 @@ def page(  # noqa: PLR0917 - the address holds all of it
     says, values = "", form.values_of(presets.default(model or "builtin"))
     if job:
         held = desk(request).job(job)
-        listed = ", ".join(map(str, held.seeds))
-        values = form.values_of(held.recipe, held.prompt, seeds or listed)
+        values = form.values_of(held.recipe, held.prompt, seeds or form.seeds_text(held.seeds))
     elif study and (i or recipe):
         preset = (
             presets.of_image(parts.index, parts.pictures, study, i)
