@@ -4,7 +4,7 @@
 PY := .venv/bin/python
 SOURCES := src tests examples benchmarks builtin_model
 .DEFAULT_GOAL := help
-.PHONY: help install demo example test check lint format types imports test-slow bench clean setup setup-dev
+.PHONY: help install demo example studio test check lint format types imports test-slow bench clean setup setup-dev
 
 # Some images set this; then every start would compile torch and diffusers anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -20,6 +20,10 @@ demo: setup ## the main job on the built-in model: search, then confirm; writes 
 
 example: demo ## the demo's report as the example page, its sheet as the picture of the README
 	@mkdir -p docs/example && cp demo/report.html docs/example/ && cp demo/contact-sheet.png docs/images/
+
+studio: setup ## the web app on the demo, at http://127.0.0.1:8000
+	@test -d demo/data/studies/demo || $(MAKE) --no-print-directory demo
+	@TESTSTRIP_HOME=demo/data $(PY) -m teststrip studio serve
 
 test: setup-dev ## the tests
 	@scripts/browser.sh
