@@ -1,5 +1,6 @@
 """/live: real studies in real processes are watched, stopped, resumed and started once."""
 
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from starlette.testclient import TestClient
 from teststrip import Study
 from teststrip.studio.app import create_app
 from teststrip.study.folder import StudyFolder
+from teststrip.wire.serving import below
 from teststrip.wire.studio import parts
 
 TIMES = ["started", "finished", "seconds"]
@@ -224,3 +226,18 @@ def test_a_damaged_record_does_not_take_the_page_down(client, home):
     assert state(client, "torn")["state"] == "damaged"
     assert state(client, "whole")["state"] == "finished"
     assert client.get("/live").status_code == 200
+
+
+def test_links_hold_in_a_sub_path(home):
+    Study(config("below", 0.0, budget={"images": 60}), home=home).run()
+    made = parts(home, in_memory=True)
+    app = below(create_app(made), "/studio")
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        page = client.get("/studio/live").text
+    made.pictures.close()
+    made.index.close()
+
+    addresses = re.findall(r'(?:href|src|action)="(/[^"]*)"', page)
+    assert 'action="/studio/live/below/resume"' in page
+    assert len(addresses) > 10
+    assert all(address.startswith("/studio/") for address in addresses), addresses

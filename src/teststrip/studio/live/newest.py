@@ -28,7 +28,11 @@ class Shot:
 
 def newest(folder: StudyFolder, objective: str | None, most: int) -> tuple[Shot, ...]:
     """The last `most` images, the newest first; empty where none was made."""
-    made, scores = _tail(folder.rows)
+    try:
+        info = folder.rows.stat()
+    except OSError:
+        return ()
+    made, scores = _tail(folder.rows, info.st_mtime_ns, info.st_size)
     shots: list[Shot] = []
     for key in reversed(made):
         path = folder.images / key[:2] / f"{key}.png"
@@ -42,15 +46,18 @@ def newest(folder: StudyFolder, objective: str | None, most: int) -> tuple[Shot,
     return tuple(shots)
 
 
-def _tail(path: Path) -> tuple[dict[str, float | None], dict[str, Mapping[str, Any]]]:
+@lru_cache(maxsize=64)
+def _tail(
+    path: Path, changed_ns: int, size: int
+) -> tuple[dict[str, float | None], dict[str, Mapping[str, Any]]]:
     """Keys in the order they were made with their time, and scores by key."""
     made: dict[str, float | None] = {}
     scores: dict[str, Mapping[str, Any]] = {}
     try:
         with path.open("rb") as file:
-            start = max(path.stat().st_size - TAIL_BYTES, 0)
+            start = max(size - TAIL_BYTES, 0)
             file.seek(start)
-            data = file.read()
+            data = file.read(size - start)
     except OSError:
         return made, scores
     lines = data[: data.rfind(b"\n") + 1].splitlines()
