@@ -59,7 +59,7 @@ def wait_for(is_so: Any, what: str) -> None:
 
 
 def finished(desk: Desk, job: Job) -> Job:
-    wait_for(lambda: not job.is_open, f"job is still {job.state}")
+    assert desk.wait(job, timeout_s=60), f"job is still {job.state}"
     return desk.job(job.id)
 
 

@@ -92,6 +92,11 @@ class Desk:
                 self._close(job, "cancelled")
         return job
 
+    def wait(self, job: Job, timeout_s: float) -> bool:
+        """Wait until a job is closed; False where it is not by then. For tests and scripts."""
+        with self._change:
+            return self._change.wait_for(lambda: not job.is_open, timeout_s)
+
     def delete(self, job_id: str) -> None:
         """Forget a closed job and its pictures. Raises ConfigError while it is under way."""
         job = self.job(job_id)
@@ -172,6 +177,7 @@ class Desk:
         job.version += 1
         job.why = why
         job.state = state  # last: who sees it closed sees all of it
+        self._change.notify_all()
         try:
             self.history.save(job)
         except TeststripError as exc:
