@@ -1,6 +1,7 @@
 """The wall in a real browser: clicks and keys, its address, bounded windows, axe."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -215,6 +216,27 @@ def test_a_big_wall_keeps_only_the_cells_in_sight(browser_page: Any) -> None:
     browser_page.keyboard.press("PageDown")
     expect(browser_page.locator(".cell.here")).to_be_visible()
     assert nodes(browser_page) <= 2000
+
+
+def test_a_running_study_hangs_its_new_images_by_itself(
+    browser_page: Any, home: Path, parts: Any
+) -> None:
+    from playwright.sync_api import expect
+
+    folder = home / "studies" / "growing"
+    shutil.copytree(home / "studies" / "colours", folder)
+    record = json.loads((folder / "study.json").read_text())
+    table = pd.read_parquet(folder / "images.parquet")
+    (folder / "study.json").write_text(json.dumps(record | {"name": "growing", "state": "running"}))
+    (folder / "lock").write_text(f"pid {os.getpid()}")
+    table.head(40).to_parquet(folder / "images.parquet")
+    parts.index.refresh(home)
+
+    ready(browser_page, "/wall?study=growing&x=recipe.steps&y=recipe.scheduler")
+    expect(browser_page.locator("#told")).to_contain_text("40 images")
+    expect(browser_page.locator("#told")).to_contain_text("the study is running")
+    table.head(60).to_parquet(folder / "images.parquet")
+    expect(browser_page.locator("#told")).to_contain_text("60 images")
 
 
 def test_hostile_words_stay_words(browser_page: Any) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,22 @@ def test_a_cell_is_the_mean_of_prompt_means_with_students_interval(
         assert cell["mean"] == pytest.approx(means.mean())
         assert cell["low"] == pytest.approx(means.mean() - half)
         assert cell["high"] == pytest.approx(means.mean() + half)
+
+
+def test_without_shared_blocks_a_cell_has_its_first_images(
+    entry: Entry, index: Index, frame: pd.DataFrame
+) -> None:
+    alone = replace(entry, paired=False)
+    wall = build(seen(alone, ("x", "recipe.steps")), alone, index)
+
+    shown = [s["key"] for s in cell_of_column(wall, "10")["images_shown"]]
+    made = frame[(frame["recipe.steps"] == 10) & (frame["status"] == "ok")]
+    assert shown == list(made["image_key"].head(4))
+
+
+def cell_of_column(wall: Wall, x: str) -> dict[str, Any]:
+    column = next(i for i, (_, v) in enumerate(wall.columns) if v and v.key == x)
+    return wall.cells[0, column]
 
 
 def test_one_prompt_has_no_interval(entry: Entry, index: Index) -> None:
@@ -214,8 +231,9 @@ def test_images_come_best_first_and_the_other_way_round(
     back = [r["o"] for r in index.query(last.sql, last.values) if r["o"] is not None]
 
     assert len(there) > 10
-    assert there == sorted(there, reverse=sort != "seconds")
-    assert back == sorted(there, reverse=sort == "seconds")
+    up = sort == "seconds"
+    assert there == pytest.approx(sorted(there, reverse=not up))
+    assert back == pytest.approx(sorted(there, reverse=up))
 
 
 def test_an_image_sorted_by_lower_bound_has_its_recipes(

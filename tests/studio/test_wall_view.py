@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from teststrip.errors import ConfigError
@@ -76,6 +76,7 @@ def views(draw: st.DrawFn) -> View:
     )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(views())
 def test_an_address_gives_the_same_view_back(view: View) -> None:
     assert parse(view.query(), ENTRY) == view

@@ -105,8 +105,8 @@ function tell(found, isFlat) {
 function unevenness(found) {
   const prompts = found.cells.map((c) => c[5]).filter((n) => n > 0);
   const [least, most] = [Math.min(...prompts), Math.max(...prompts)];
-  if (!found.paired || found.score === "lead" || prompts.length < 2 || least === most) return "";
-  return `cells rest on ${least} to ${most} prompts, so compare by the score “lead”, which is within the same prompt and seed`;
+  if (!found.paired || found.by_block || found.score === "lead" || prompts.length < 2 || least === most) return "";
+  return `cells rest on ${least} to ${most} prompts (the score “lead” compares within the same prompt and seed)`;
 }
 
 function legend(found, isFlat, better) {
@@ -198,8 +198,7 @@ function menuOf(button) {
     made.addEventListener("click", () => { menu.close(); act(); });
     return made;
   };
-  const name = [line.outer, line.inner].filter((v) => v !== null).join(", ");
-  menu.replaceChildren(el("p", {}, name),
+  menu.replaceChildren(el("p", {}, hung.title(kind, Number(button.dataset[kind]))),
     ...line.hide.map(([n, value, label]) => one(line.hide.length > 1 ? `Hide ${label}` : "Hide", () => add(n, value))),
     one("Only this", () => location.assign(`${root}/wall?${narrowed(line.filter, true)}`)),
     one("All its images", () => location.assign(`${root}/wall?${narrowed(line.filter)}`)), one("Cancel", () => {}));
@@ -230,8 +229,9 @@ function key(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (event.key === "Escape" && !byId("filters").hidden) { filters(false); return; }
   if (isTyping(event) && !/^(checkbox|radio)$/.test(event.target.type)) return;
-  const onStage = event.target === stage && hung;
+  const onStage = (event.target === stage || event.target === document.body) && hung;
   const act = (onStage && ON_STAGE[event.key]) || ANYWHERE[event.key];
+  if (act && onStage) stage.focus({ preventScroll: true });
   if (act) { event.preventDefault(); act(); return; }
   if (onStage && hung.at && /^[1-9]$/.test(event.key)) { hung.slot = Number(event.key) - 1; hung.mark(); }
 }

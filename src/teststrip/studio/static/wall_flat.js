@@ -1,6 +1,6 @@
 // All images of a view, windowed over pages of JSON: memory and document stay small at any size.
 import { ask } from "./studio.js";
-import { el, formatter, picture } from "./wall_dom.js";
+import { el, formatter, picture, short } from "./wall_dom.js";
 
 const PAGE = 200, MOST_PAGES = 12, CAPTION = 24, GAP = 10, AHEAD = 1;
 
@@ -20,8 +20,8 @@ export class Flat {
 
   measure() {
     const wide = this.stage.clientWidth - 2;
-    this.tile = Math.min(this.size, wide - GAP);
-    this.columns = Math.max(1, Math.floor((wide + GAP) / (this.tile + GAP)));
+    this.columns = Math.max(1, Math.floor((wide + GAP) / (this.size + GAP)));
+    this.tile = Math.floor((wide + GAP) / this.columns) - GAP;
     this.step = this.tile + CAPTION + GAP;
     this.lines = Math.ceil(this.total / this.columns);
   }
@@ -116,8 +116,14 @@ export class Flat {
       shown.classList.toggle("picked", this.isPicked(image.key));
       node.append(shown);
     }
-    node.append(el("div", { className: "caption" }, el("b", {}, image.s === null ? "no score" : this.format(image.s)), ` seed ${image.seed ?? "none"}`));
+    node.append(el("div", { className: "caption" }, el("b", {}, image.s === null ? "no score" : this.format(image.s)), this.why(image)));
     return node;
+  }
+
+  /** What an image is sorted by, where that is not the score; else its seed. */
+  why(image) {
+    const { sort, score } = this.data;
+    return sort === "order" || sort === score ? ` seed ${image.seed ?? "none"}` : ` ${sort} ${short(image.o)}`;
   }
 
   current() {

@@ -92,12 +92,20 @@ export class Grid {
   }
 
   name(line, kind, number) {
-    const title = [line.outer, line.inner].filter((v) => v !== null).join(", ");
+    const title = this.title(kind, number);
     if (!title) return el("span", { className: "name" }, "all");
     const button = el("button", { type: "button", className: "name", title, tabIndex: -1 },
-      line.outer === null ? null : el("small", {}, line.outer), line.inner === null ? null : el("span", {}, line.inner));
+      line.outer === null ? null : el("small", {}, this.title(kind, number, ["outer"])), line.inner === null ? null : el("span", {}, line.inner));
     button.dataset[kind] = number;
     return button;
+  }
+
+  /** "seed 0, steps 4": a line's values with their names. */
+  title(kind, number, which = ["outer", "inner"]) {
+    const line = (kind === "c" ? this.data.columns : this.data.rows)[number];
+    const axes = this.data.axes;
+    const names = kind === "c" ? { outer: axes.x2, inner: axes.x } : { outer: axes.y2, inner: axes.y };
+    return which.filter((w) => line[w] !== null).map((w) => `${names[w]} ${line[w]}`).join(", ");
   }
 
   line(r) {

@@ -31,6 +31,8 @@ def head(view: View, entry: Entry, index: Index) -> dict[str, Any]:
         "averaged": [
             s.label for s in entry.settings if s.field not in names and not _pinned(s.field, view)
         ],
+        "by_block": any(name in known.OF_BLOCKS for name in names),
+        "sort": view.sort.removeprefix("-"),
         "chips": chips(view, entry),
     }
 

@@ -1,6 +1,7 @@
 """A wall as one PNG: labels, numbers and the matched images, drawn from thumbnails."""
 
 import io
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +35,8 @@ class Sheet:
     @property
     def cell(self) -> tuple[int, int]:
         """Width and height of a cell, its margin included."""
-        wide = max(self.across * (self.image + GAP), 118)
-        return wide + 10, self.down * (self.image + GAP) + 46
+        wide = max(self.across * (self.image + GAP), 168)
+        return wide + 10, self.down * (self.image + GAP) + 50
 
     @property
     def size(self) -> tuple[int, int]:
@@ -81,9 +82,9 @@ def draw(wall: Wall, view: View, entry: Entry, index: Index, pictures: "Pictures
         corner = PAD + SIDE + column * width, TOP + 34 + row * height
         tint = _tint(cell["mean"], means, better)
         pen.rounded_rectangle(
-            (*corner, corner[0] + width - 6, corner[1] + height - 6), 5, fill=tint
+            (*corner, corner[0] + width - 6, corner[1] + height - 6), 5, fill=tint, outline=FAINT
         )
-        _numbers(pen, cell, corner, width - 16)
+        _numbers(pen, cell, corner, width=width - 16, digits=_digits(means))
         if sheet.across:
             start = corner[0] + 4, corner[1] + 40
             for shown in cell["images_shown"]:
@@ -128,13 +129,24 @@ def _label(pen: "ImageDraw.ImageDraw", pair: Any, at: tuple[int, int], width: in
         _write(pen, (at[0], at[1] + 15), inner.label, TEXT, width=width)
 
 
+def _digits(means: list[float]) -> int:
+    """As many decimals as tell the cells apart; as the page has it."""
+    span = max(means, default=0.0) - min(means, default=0.0)
+    return min(6, max(0, 2 - math.floor(math.log10(span)))) if span > 0 else 3
+
+
 def _numbers(
-    pen: "ImageDraw.ImageDraw", cell: dict[str, Any], at: tuple[int, int], width: int
+    pen: "ImageDraw.ImageDraw",
+    cell: dict[str, Any],
+    at: tuple[int, int],
+    *,
+    width: int,
+    digits: int,
 ) -> None:
     x, y = at[0] + 6, at[1] + 4
-    mean = "no score" if cell["mean"] is None else f"{cell['mean']:.3g}"
+    mean = "no score" if cell["mean"] is None else f"{cell['mean']:.{digits}f}"
     if cell["low"] is not None:
-        mean += f"  {cell['low']:.3g} to {cell['high']:.3g}"
+        mean += f" ({cell['low']:.{digits}f} to {cell['high']:.{digits}f})"
     failed = f", {cell['failed']} failed" if cell["failed"] else ""
     _write(pen, (x, y), mean, 13, width=width)
     count = f"{cell['prompts']} prompts, {cell['images']} images{failed}"
@@ -159,8 +171,9 @@ def _small(pictures: "Pictures", study: str, key: str, side: int) -> "Image.Imag
         small = Image.open(io.BytesIO(pictures.thumb(study, key, side))).convert("RGB")
     except (StorageError, StudyError, OSError):
         return None
-    small.thumbnail((side, side))
-    return small
+    scale = side / max(small.size)
+    size = max(1, round(small.width * scale)), max(1, round(small.height * scale))
+    return small if size == small.size else small.resize(size, Image.Resampling.LANCZOS)
 
 
 def _hang(page: "Image.Image", small: "Image.Image | None", at: tuple[int, int], side: int) -> None:
