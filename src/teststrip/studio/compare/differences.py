@@ -48,7 +48,7 @@ def settings(shots: Sequence[Shot]) -> list[Told]:
         name for shot in shots for name in shot.told if name.startswith((RECIPE, PARAM))
     )
     rows += [_row(label_of(name), shots, name) for name in fields if not name.startswith(PARAM)]
-    note = "does nothing: a dummy parameter"
+    note = "a dummy, does nothing"
     rows += [_row(label_of(name), shots, name, note) for name in fields if name.startswith(PARAM)]
     return rows
 
