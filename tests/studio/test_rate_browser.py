@@ -198,7 +198,7 @@ def test_settings_are_hidden_before_the_vote_and_told_after_it_if_asked(browser_
     press(browser_page, "2")
 
     told = browser_page.locator("#told")
-    expect(told.get_by_role("heading")).to_have_text("The pair before: you chose right")
+    expect(told.get_by_role("heading")).to_have_text("The pair before: you chose 2")
     expect(told).to_contain_text("synthetic@1")
     last = events(folder)[-1]
     link = told.get_by_role("link", name="Compare the two").get_attribute("href")
@@ -218,6 +218,25 @@ def test_a_pair_whose_image_is_gone_is_left_out(browser_page, folder, forgiven):
     press(browser_page, "1")
     settled(browser_page)
     assert gone[0] not in {row["left_image"] for row in events(folder)}
+
+
+def test_the_end_is_said_and_undo_works_there(browser_page, home):
+    """Study `small` among its best two only: few pairs, then none."""
+    begin(browser_page)
+    browser_page.goto("/rate?study=small&among=2")
+    browser_page.wait_for_selector(READY)
+    prompt = browser_page.locator("#prompt")
+    for _ in range(6):
+        before = shown(browser_page)
+        browser_page.keyboard.press("1")
+        expect(browser_page.locator("#rate")).not_to_have_attribute("data-shown", before)
+    expect(prompt).to_contain_text("You have seen every pair there is")
+
+    browser_page.keyboard.press("u")
+
+    expect(browser_page.locator("#rate")).to_have_attribute("data-shown", re.compile("."))
+    settled(browser_page)
+    assert len(stored_votes(home / "studies/small")) == 5
 
 
 def _first(gone, route):
@@ -260,6 +279,7 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_page(browser_page, fold
         found = Axe().run(browser_page).response["violations"]
         faults.extend((v["id"], v["nodes"][0]["html"]) for v in found)
         assert browser_page.evaluate("document.documentElement.scrollWidth") <= width
+        assert "owned" not in browser_page.title()  # a prompt is hostile markup
 
     browser_page.goto("/rate?study=colours")
     look()

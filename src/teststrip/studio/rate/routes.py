@@ -181,7 +181,9 @@ def _rater(request: Request) -> str:
 
 def _state(request: Request, at: Desk, study: str, rater: str) -> dict[str, Any]:
     folder = at.folder(study)
+    standing = at.courier.standing(folder)
     return {
         "progress": progress(folder, rater),
-        "standing": at.courier.standing(folder).text,
+        "standing": standing.text,
+        "waiting": 0 if standing.kept else standing.waiting,
     }

@@ -4,9 +4,10 @@ import { ask, notice, root } from "./studio.js";
 const PATIENCE = [500, 1000, 2000, 4000, 8000];
 
 export class Outbox {
-  /** `done(reply)`: after each vote that arrived. */
-  constructor(study, rater, done) {
+  /** `extra()`: what is only known when a vote is sent; `done(reply, vote)`: after it arrived. */
+  constructor(study, rater, extra, done) {
     this.key = `teststrip:votes:${root}:${study}:${rater}`;
+    this.extra = extra;
     this.done = done;
     this.left = this.kept();
     this.sending = null;
@@ -24,11 +25,10 @@ export class Outbox {
     } catch { /* no room: they are still in memory */ }
   }
 
-  /** `extra()`: what is only known when it is sent (which pairs wait). */
-  post(vote, extra) {
+  /** Send a vote, after those before it. */
+  post(vote) {
     this.left.push(vote);
     this.keep();
-    this.extra = extra;
     return this.flush();
   }
 

@@ -2,7 +2,7 @@
 import { root } from "./studio.js";
 
 const place = document.getElementById("told");
-const WORDS = { left: "left", right: "right", tie: "tie" };
+const WORDS = { left: "1", right: "2", tie: "tie" };
 
 function cell(tag, text, scope) {
   const made = document.createElement(tag);
@@ -22,7 +22,7 @@ export function showTold(study, vote, lines) {
   title.textContent = `The pair before: you chose ${WORDS[vote.choice]}`;
   const table = document.createElement("table");
   const head = document.createElement("thead");
-  head.append(row("th", ["What differs", "Left", "Right"]));
+  head.append(row("th", ["What differs", "1", "2"]));
   const body = document.createElement("tbody");
   body.append(...lines.map((line) => row("td", [line.name, line.left, line.right])));
   table.append(head, body);

@@ -7,6 +7,11 @@ import { hideTold, showTold } from "./rate-told.js";
 
 const AHEAD = 4; // pairs in this page: one is looked at, the others are decoded
 const KEYS = { 1: "left", 2: "right", t: "tie", 0: "tie", s: "skip" };
+const EMPTY = {
+  wait: "The next pair is on its way.",
+  end: "You have seen every pair there is. More recipes can be chosen below.",
+  fault: "The next pair cannot be fetched now. Load the page again in a while.",
+};
 const place = document.getElementById("rate");
 const { study, rater } = place.dataset;
 const among = Number(place.dataset.among);
@@ -22,7 +27,7 @@ const queue = new Queue(study, (pair) => {
   gone.push([pair.left, pair.right]);
   notice("an image of a pair is gone; the pair was left out", true);
 }, () => inHand());
-const outbox = new Outbox(study, rater, (reply, vote) => {
+const outbox = new Outbox(study, rater, wanted, (reply, vote) => {
   queue.add(reply.next);
   sync(reply);
   if (reply.told) showTold(study, vote, reply.told);
@@ -43,8 +48,20 @@ function sync(reply) {
     progress = reply.progress;
     tally();
   }
-  document.getElementById("standing").textContent = reply.standing;
+  stand(reply);
   showRanking(study);
+}
+
+/** Where the votes are; looked at again until all of them are in MLflow. */
+function stand(reply) {
+  document.getElementById("standing").textContent = reply.standing;
+  clearTimeout(stand.timer);
+  if (reply.waiting === 0) return;
+  stand.timer = setTimeout(async () => {
+    try {
+      stand(await ask("/rate/pairs", { json: { study, held: [], ahead: 0, among } }));
+    } catch { /* the next vote will tell */ }
+  }, 8000);
 }
 
 /** What the page has in hand: pairs that are decoded, votes that have not arrived. */
@@ -67,12 +84,12 @@ async function advance(pressed) {
   busy = true;
   place.classList.toggle("waiting", queue.length === 0);
   const next = await queue.take();
-  if (!next && !outbox.left.length && (await refill())) return advance(pressed);
+  const more = next || outbox.left.length ? "wait" : await refill();
+  if (more === "new") return advance(pressed);
   shown = next;
   place.classList.remove("waiting");
-  place.classList.toggle("ended", !shown && !outbox.left.length);
-  document.getElementById("prompt").textContent = shown ? shown.pair.prompt
-    : outbox.left.length ? "The next pair is on its way." : "You have seen every pair there is.";
+  place.classList.toggle("ended", more !== "wait");
+  document.getElementById("prompt").textContent = shown ? shown.pair.prompt : EMPTY[more];
   sides.forEach((side, i) => {
     side.disabled = !shown;
     side.firstElementChild.replaceChildren(...(shown ? [shown.images[i]] : []));
@@ -85,16 +102,16 @@ async function advance(pressed) {
   return undefined;
 }
 
-/** Where pairs ran out without a vote on its way; true if there are new ones. */
+/** Where pairs ran out without a vote on its way: are there `new` ones? */
 async function refill() {
   try {
     const { held, ahead } = wanted();
     const reply = await ask("/rate/pairs", { json: { study, held, ahead, among } });
     queue.add(reply.next);
-    return reply.next.length > 0;
+    return reply.next.length ? "new" : "end";
   } catch (fault) {
     notice(fault.message, true);
-    return false;
+    return "fault";
   }
 }
 
@@ -109,7 +126,7 @@ function choose(choice) {
   shown = null;
   hideTold();
   const turn = advance(pressed);
-  outbox.post({ study, id, left, right, choice }, wanted);
+  outbox.post({ study, id, left, right, choice });
   tally();
   if (choice !== "skip" && progress.in_round === 0) turn.then(rest);
 }
@@ -184,5 +201,6 @@ tell.addEventListener("change", () => {
 tell.checked = sessionStorage.getItem("teststrip:tell") === "1";
 queue.add(JSON.parse(place.dataset.pairs));
 tally();
+stand({ standing: document.getElementById("standing").textContent, waiting: Number(place.dataset.waiting) });
 advance();
-if (outbox.left.length) outbox.post(outbox.left.pop(), wanted); // left from a page that was closed
+outbox.flush(); // what a page that was closed had left
