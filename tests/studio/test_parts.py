@@ -193,30 +193,24 @@ def test_a_sub_path_holds_behind_any_proxy(app, before):
     assert below_lab.get(links[0].removeprefix("/lab")).status_code == 200
 
 
+SERVE = ["studio", "serve", "--port", "0", "--root-path", "/lab", "--json"]
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_serve_answers_who_knows_the_password_and_ends_cleanly(own, tmp_path, end):
     secret = tmp_path / "secret"
     secret.write_text("a long password\n")
     told = {"TESTSTRIP_HOME": str(own), "TESTSTRIP_STUDIO_PASSWORD_FILE": str(secret)}
     serving = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "teststrip",
-            "studio",
-            "serve",
-            "--port",
-            "0",
-            "--root-path",
-            "/lab",
-        ],
+        [sys.executable, "-m", "teststrip", *SERVE],
         env=ENVIRONMENT | told,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     try:
-        address = re.search(r"http://127\.0\.0\.1:\d+/lab/", serving.stdout.readline())[0]
+        address = json.loads(serving.stdout.readline())["address"]
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/lab/", address)
         asked = urllib.request.Request(address + "healthz")
         with pytest.raises(urllib.error.HTTPError, match="401") as refused:
             urllib.request.urlopen(asked)

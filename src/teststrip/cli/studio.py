@@ -1,6 +1,7 @@
 """`teststrip studio`: the web app, and the index behind it."""
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +22,7 @@ PASSWORD = "TESTSTRIP_STUDIO_PASSWORD"  # noqa: S105 - the variable's name
 
 
 @app.command()
-def serve(
+def serve(  # noqa: PLR0917 - typer calls it by name
     host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="0 takes any free one.")
@@ -36,6 +37,7 @@ def serve(
     browser: Annotated[
         bool, typer.Option("--open/--no-open", help="Open it in the browser.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Serve the studio until Ctrl-C: the studies under TESTSTRIP_HOME, also while they run.
 
@@ -50,8 +52,15 @@ def serve(
     """
     from teststrip.wire.serving import Address, serve
 
+    home = settings().home
+
+    def say(shown: str) -> None:
+        text = f"Teststrip studio of {home}: {shown}  (Ctrl-C ends it)"
+        verbs.show({"address": shown, "home": str(home)}, as_json, text)
+        sys.stdout.flush()  # also where a script waits for the address
+
     address = Address(host, port, _root(root_path), tuple(allow_host or ()))
-    serve(settings().home, address, password=password(), browser=browser, say=_say)
+    serve(home, address, password=password(), browser=browser, say=say)
 
 
 @app.command()
@@ -131,7 +140,3 @@ def _text(data: dict[str, Any]) -> str:
     place = data["index"] or "in memory only: its file cannot be used now"
     head = f"{data['images']} images of {len(data['studies'])} studies in {data['seconds']:.1f} s"
     return "\n".join([f"{head} ({place})", *lines])
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)  # also where a script waits for the address

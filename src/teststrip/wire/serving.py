@@ -36,7 +36,7 @@ def serve(
     browser: bool = False,
     say: Callable[[str], None],
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM, then end cleanly.
+    """Serve until Ctrl-C or SIGTERM, then end cleanly; `say` is told the address once it listens.
 
     Raises ConfigError for an open bind without a password, an unknown host or a busy port,
     MissingExtra without the studio's packages.
@@ -64,7 +64,7 @@ def serve(
                 timeout_graceful_shutdown=LONGEST_GOODBYE_S,
             )
             shown = url(address, listening)
-            say(f"Teststrip studio of {home}: {shown}  (Ctrl-C ends it)")
+            say(shown)
             if browser:
                 _open(shown)
             _run(uvicorn.Server(config), listening)
