@@ -9,10 +9,22 @@ from teststrip.recipe import Recipe
 from teststrip.studio.playground import form, presets
 
 
-def test_a_form_gives_the_pictures_that_the_engine_gives(client: Any, home: Path) -> None:
+def test_after_a_cancelled_job_a_form_gives_the_pictures_that_the_engine_gives(
+    client: Any, home: Path
+) -> None:
     from teststrip.engine.pool import EnginePool
     from teststrip.recipe import Block, Request
     from teststrip.records import Generation
+
+    long = form.values_of(presets.default().changed(steps=150), "an owl", "0-15")
+    assert client.post("/playground", data=long, follow_redirects=False).status_code == 303
+    desk = client.app.state.playground
+    other = desk.jobs()[0]
+    while not other.calls_done and other.is_open:  # the model is being opened
+        desk.wait(other, timeout_s=0.05)
+    desk.cancel(other.id)
+    assert desk.wait(other, timeout_s=60)
+    assert (other.state, other.calls_done < other.calls_total) == ("cancelled", True)
 
     recipe = presets.default().changed(steps=2)
     answer = client.post(
@@ -21,7 +33,6 @@ def test_a_form_gives_the_pictures_that_the_engine_gives(client: Any, home: Path
         follow_redirects=False,
     )
     job_id = re.findall(r"job=([\w-]+)", answer.headers["location"])[0]
-    desk = client.app.state.playground
     job = desk.job(job_id)
     desk.wait(job, timeout_s=120)
 
