@@ -140,7 +140,7 @@ def test_seed_and_prompt_lines_keep_the_recipe(client: Any, parts: Any) -> None:
 
     assert {stop["recipe_id"] for stop in lines["seed"]["stops"]} == {row["recipe_id"]}
     assert {stop["prompt_id"] for stop in lines["seed"]["stops"]} == {row["prompt_id"]}
-    seeds = [stop["seed"] for stop in lines["seed"]["stops"]]
+    seeds = [int(stop["seed"]) for stop in lines["seed"]["stops"]]
     assert seeds == sorted(seeds)
     assert len(seeds) == 2
     prompts = [stop["prompt_id"] for stop in lines["prompt"]["stops"]]
@@ -259,3 +259,34 @@ def test_the_address_holds_the_mode(client: Any, parts: Any, mode: str) -> None:
 
     shown = mode if mode != "nosuch" else "slider"
     assert f'class="stage" data-mode="{shown}"' in page
+
+
+def test_imported_pictures_without_a_seed_are_compared_too(
+    client: Any, parts: Any, home: Path, tmp_path: Path
+) -> None:
+    from PIL import Image, PngImagePlugin
+
+    from teststrip.wire.importing import import_folder
+
+    for k, colour in enumerate(("red", "blue", "green")):
+        text = PngImagePlugin.PngInfo()
+        seed = "" if k == 2 else f", Seed: {2**60 + k}"
+        steps = f"Steps: {10 + k}, Sampler: Euler, CFG scale: 7{seed}, Size: 16x16"
+        text.add_text("parameters", f"a cat\n{steps}")
+        Image.new("RGB", (16, 16), colour).save(tmp_path / f"{k}.png", pnginfo=text)
+    import_folder(tmp_path, name="found", home=home)
+    parts.index.refresh(home)
+    found = rows(parts, "found", "true")
+
+    assert len(found) == 3
+    page = client.get(address(found, study="found"), headers=HTML)
+    lines = client.get(address(found, "/compare/neighbours", "found") + "&x=recipe.steps").json()
+    part = client.get(address(found, "/compare/evidence", "found"), headers=HTML)
+    pairs = client.get("/compare/pairs?study=found", headers=HTML)
+    texts = client.get(f"/compare/texts?study=found&i={found[2]['image_key']}", headers=HTML)
+
+    assert {page.status_code, part.status_code, pairs.status_code, texts.status_code} == {200}
+    assert "not a matched pair" in page.text
+    stops = lines["images"][found[0]["image_key"]]["x"]["stops"]
+    assert [stop["value"] for stop in stops] == ["10", "11", "12"]
+    assert str(2**60 + 1) in {stop["seed"] for stop in stops}

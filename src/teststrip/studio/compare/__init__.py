@@ -117,12 +117,13 @@ def settings_to_copy(
 
 def _told(view: View) -> dict[str, Any]:
     there = [shot for shot in view.shots if shot.row is not None]
+    blocks = {(shot.told["prompt_id"], shot.told["seed"]) for shot in there}
     return {
         "settings": differences.settings(there) if there else [],
         "scores": differences.scores(view.entry, there) if there else [],
         "apart": differences.apart(there) if there else {},
         "there": there,
-        "matched": len({(s.told["prompt_id"], s.told["seed"]) for s in there}) < 2,
+        "matched": len(there) < 2 or (len(blocks) == 1 and there[0].told["seed"] is not None),
     }
 
 

@@ -30,7 +30,7 @@ class Stop:
     value: str
     prompt_id: str
     prompt: str
-    seed: int
+    seed: str  # as text: imported ones can be longer than a browser counts; "none" where unknown
     recipe_id: str
     changed: tuple[tuple[str, str, str], ...] = ()
 
@@ -74,8 +74,8 @@ def lines(index: Index, entry: Entry, row: Row, x: str | None, y: str | None) ->
     found["seed"] = _line(
         "seed",
         row,
-        sorted((r for r in own if r["prompt_id"] == row["prompt_id"]), key=lambda r: r["seed"]),
-        lambda r: str(r["seed"]),
+        sorted((r for r in own if r["prompt_id"] == row["prompt_id"]), key=_seed),
+        lambda r: show(r["seed"]),
     )
     found["prompt"] = _line("prompt", row, _one_a_prompt(own, row), lambda r: str(r["prompt"]))
     return found
@@ -161,12 +161,18 @@ def _own_images(index: Index, entry: Entry, row: Row) -> list[Row]:
     )
 
 
+def _seed(row: Row) -> int:
+    """The seed; imported pictures may not tell theirs."""
+    return -1 if row["seed"] is None else int(row["seed"])
+
+
 def _one_a_prompt(own: Sequence[Row], row: Row) -> list[Row]:
     """One image of each prompt: of the same seed, or of the nearest where there is none."""
     found: dict[str, Row] = {}
     for other in own:
         kept = found.get(other["prompt_id"])
-        if kept is None or abs(other["seed"] - row["seed"]) < abs(kept["seed"] - row["seed"]):
+        here = _seed(row)
+        if kept is None or abs(_seed(other) - here) < abs(_seed(kept) - here):
             found[other["prompt_id"]] = other
     return [row if key == row["prompt_id"] else r for key, r in found.items()]
 
@@ -191,13 +197,13 @@ def _stop(here: Row, there: Row, value: str, settings: Sequence[Setting]) -> Sto
         if _cell(here, s) != _cell(there, s)
     ]
     if here["seed"] != there["seed"]:
-        changed.append(("seed", str(here["seed"]), str(there["seed"])))
+        changed.append(("seed", show(here["seed"]), show(there["seed"])))
     return Stop(
         key=str(there["image_key"]),
         value=value,
         prompt_id=str(there["prompt_id"]),
         prompt=str(there["prompt"]),
-        seed=int(there["seed"]),
+        seed=show(there["seed"]),
         recipe_id=str(there["recipe_id"]),
         changed=tuple(changed),
     )

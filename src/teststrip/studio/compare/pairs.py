@@ -123,7 +123,7 @@ def _disputed(index: Index, entry: Entry) -> tuple[Pair, ...]:
     columns = ", ".join(quoted(s.column) for s in (objective, *others))
     rows = index.query(
         f"SELECT image_key, prompt_id, prompt, seed, {columns} FROM {index.table(entry.name)} "
-        f"WHERE status = 'ok' AND disagreement IS NOT NULL "
+        f"WHERE status = 'ok' AND disagreement IS NOT NULL AND seed IS NOT NULL "
         f"ORDER BY disagreement DESC, image_id LIMIT {MOST_DISPUTED}"
     )
     blocks: dict[tuple[str, int], list[Row]] = {}

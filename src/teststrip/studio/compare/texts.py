@@ -10,8 +10,8 @@ from teststrip.studio.pictures import Pictures
 
 
 def texts(shot: Shot, pictures: Pictures) -> Reproduction | None:
-    """None where the index does not hold a whole recipe (an imported picture of another tool)."""
-    if shot.row is None:
+    """None where the index holds no whole recipe or seed (an imported picture of another tool)."""
+    if shot.row is None or shot.row["seed"] is None:
         return None
     import pandas as pd
 

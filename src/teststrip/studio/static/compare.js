@@ -25,7 +25,7 @@ const view = {
     letter: frame.dataset.letter,
     key: frame.dataset.key,
     promptId: frame.dataset.promptId,
-    seed: Number(frame.dataset.seed),
+    seed: frame.dataset.seed,
     recipe: frame.dataset.recipe,
     lines: null,
   })),
