@@ -7,6 +7,7 @@ race                                                who goes on: halving, Wilcox
 cells, scoring, ledger, folder, table               images made once, scored, on disk
 entries, stages, plan, probe                        who races, what it costs, how long it takes
 runner, study, result, progress, tracking           the run and its end
+votes, marks, lines                                 what people say, in files that only grow
 """
 
 from teststrip.study.config import StudyConfig
