@@ -2,12 +2,15 @@
 
 # ruff: noqa: S608 - columns come quoted from `fields`, tables from the index, values through `?`
 
+from functools import lru_cache
+
 from teststrip.studio.index import Entry, Index
 from teststrip.studio.wall import fields as known
 from teststrip.studio.wall.axes import axis_of
 from teststrip.studio.wall.view import View
 
 
+@lru_cache(maxsize=64)  # an entry is another one as soon as its images change
 def first_view(entry: Entry, index: Index) -> View:
     """X moves the objective most, Y next; the two first settings where no image is scored.
 
