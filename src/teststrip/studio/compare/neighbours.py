@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from teststrip.evidence.numbers import show
-from teststrip.evidence.table import plain
 from teststrip.studio.compare.shots import PARAM, known, label_of, quoted
 from teststrip.studio.index import Entry, Index, Setting
 
@@ -101,8 +100,12 @@ def _along(index: Index, entry: Entry, row: Row, setting: Setting) -> Line:
     at = order.index(here)
     below, above = _binned(order[:at]), _binned(order[at + 1 :])
 
+    widths = _widths(others)
+
     def nearest(values: Sequence[Any]) -> Row:
-        return min((r for v in values for r in groups[v]), key=lambda r: _cost(row, r, others))
+        return min(
+            (r for v in values for r in groups[v]), key=lambda r: _cost(row, r, others, widths)
+        )
 
     chosen = [*(nearest(v) for v in below), row, *(nearest(v) for v in above)]
     return _line(
@@ -117,7 +120,9 @@ def _binned(values: list[Any]) -> list[list[Any]]:
 
 
 def _cell(row: Row, setting: Setting) -> Any:
-    return plain(known(row[setting.field]))
+    """A setting's value; 7.0 as 7, None for NaN. The index gives plain Python values already."""
+    value = known(row[setting.field])
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _place(value: Any, setting: Setting) -> tuple[int, float, str]:
@@ -126,28 +131,33 @@ def _place(value: Any, setting: Setting) -> tuple[int, float, str]:
         return (0, 0.0, "")
     if isinstance(value, int | float):
         return (1, float(value), "")
-    known_values = [plain(v) for v in setting.values]
-    return (2, float(known_values.index(value)) if value in known_values else 1e9, str(value))
+    place = setting.values.index(value) if value in setting.values else 1e9
+    return (2, float(place), str(value))
 
 
-def _cost(here: Row, there: Row, others: Sequence[Setting]) -> tuple[int, float, bool, str]:
+def _widths(settings: Sequence[Setting]) -> list[float]:
+    """The range of each setting's values; 0 for text."""
+    ends = [
+        [v for v in s.values if isinstance(v, int | float)] if s.numeric else [] for s in settings
+    ]
+    return [float(max(e) - min(e)) if e else 0.0 for e in ends]
+
+
+def _cost(
+    here: Row, there: Row, others: Sequence[Setting], widths: Sequence[float]
+) -> tuple[int, float, bool, str]:
     """Fewest settings changed first, then the smallest change (shares of each range)."""
     count, far = 0, 0.0
-    for setting in others:
-        a, b = _cell(here, setting), _cell(there, setting)
+    for setting, width in zip(others, widths, strict=True):
+        a, b = here[setting.field], there[setting.field]
         if a == b:
             continue
+        a, b = known(a), known(b)
+        if a is None and b is None:
+            continue
         count += 1
-        numbers = [v for v in setting.values if isinstance(v, int | float)]
-        if (
-            setting.numeric
-            and isinstance(a, int | float)
-            and isinstance(b, int | float)
-            and numbers
-        ):
-            far += min(abs(a - b) / ((max(numbers) - min(numbers)) or 1), 1.0)
-        else:
-            far += 1.0
+        is_far = not width or a is None or b is None
+        far += 1.0 if is_far else min(abs(a - b) / width, 1.0)
     return (count, far, here["seed"] != there["seed"], str(there["recipe_id"]))
 
 
