@@ -10,9 +10,9 @@ def routers() -> list[APIRouter]:
 
     return [
         home.router,
+        findings.router,
         wall.router,
         compare.router,
-        findings.router,
         rate.router,
         live.router,
         playground.router,
