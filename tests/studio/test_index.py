@@ -17,6 +17,7 @@ from teststrip.errors import StorageError, StudyError
 from teststrip.studio.index import Index
 from teststrip.studio.index.follow import Follower
 from teststrip.study import Study
+from teststrip.study.folder import StudyFolder
 
 
 @pytest.fixture
@@ -139,19 +140,15 @@ def test_a_killed_study_is_not_running(own):
     folder = own / "studies" / "small"
     record = json.loads((folder / "study.json").read_text())
     (folder / "study.json").write_text(json.dumps(record | {"state": "running"}))
-    tell = [sys.executable, "-c", "import os; print(os.getpid())"]
-    dead = subprocess.run(tell, capture_output=True, text=True, check=True).stdout
-    (folder / "lock").write_text(f"pid {dead}")
     index = Index()
 
     index.refresh(own)
-    assert index.entry("small").state == "running"  # its rows were written a moment ago
-    os.utime(folder / "rows.jsonl", (1, 1))
+    assert index.entry("small").state == "stopped"  # whoever ran it left its lock behind
+    with StudyFolder(folder).locked():
+        index.refresh(own)
+        assert index.entry("small").state == "running"
     index.refresh(own)
     assert index.entry("small").state == "stopped"
-    (folder / "lock").write_text(f"pid {os.getpid()}")
-    index.refresh(own)
-    assert index.entry("small").state == "running"
     index.close()
 
 

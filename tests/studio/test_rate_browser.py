@@ -224,9 +224,9 @@ def test_the_end_is_said_and_undo_works_there(browser_page, home):
     """Study `small` among its best two only: few pairs, then none."""
     begin(browser_page)
     browser_page.goto("/rate?study=small&among=2")
-    browser_page.wait_for_selector(READY)
     prompt = browser_page.locator("#prompt")
     for _ in range(6):
+        browser_page.wait_for_selector(READY)  # it may still be on its way
         before = shown(browser_page)
         browser_page.keyboard.press("1")
         expect(browser_page.locator("#rate")).not_to_have_attribute("data-shown", before)

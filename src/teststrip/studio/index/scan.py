@@ -1,18 +1,16 @@
 """Which studies there are under a home: their folders, their records, and whether they changed."""
 
 import json
-import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from teststrip.study.config import is_name
+from teststrip.study.folder import StudyFolder
 
-RECORD, TABLE, ROWS = "study.json", "images.parquet", "rows.jsonl"
+RECORD, TABLE = "study.json", "images.parquet"
 REMOTE = Path("studio") / "remote"
-STILL_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Scanner:
             record, fault = _record(folder / RECORD)
             kept = self._read[folder] = marks[0], record, fault
         _, record, fault = kept
-        if record.get("state") == "running" and not _is_alive(folder):
+        if record.get("state") == "running" and StudyFolder(folder).holder() is None:
             record = record | {"state": "stopped"}
             marks.append("dead")
         return Found(folder.name, folder, "|".join(marks), record, fault)
@@ -87,23 +85,3 @@ def _mark(path: Path) -> str:
     except OSError:
         return ""
     return f"{found.st_mtime_ns}-{found.st_size}-{found.st_ino}"
-
-
-def _is_alive(folder: Path) -> bool:
-    """Is a process at it? Its rows were written just now, or the one that locked it still runs.
-
-    The lock itself is not tried: holding it for an instant could turn away a run that starts.
-    """
-    try:
-        if time.time() - (folder / ROWS).stat().st_mtime < STILL_S:
-            return True
-    except OSError:
-        pass
-    try:
-        pid = int((folder / "lock").read_text().removeprefix("pid "))
-        os.kill(pid, 0)
-    except PermissionError:
-        return True  # it runs, as somebody else
-    except (OSError, ValueError, OverflowError):
-        return False
-    return True
