@@ -48,7 +48,7 @@ imports: setup-dev ## no room imports one above or beside it
 	@.venv/bin/lint-imports --no-logo >.venv/imports.log 2>&1 || { cat .venv/imports.log >&2; exit 1; }
 
 test-slow: setup-dev ## the long tests alone
-	@$(PY) -m pytest -m 'slow and not gpu'
+	@$(PY) -m pytest -m 'slow and not gpu' -n 2
 
 bench: setup-dev ## the numbers of docs/benchmarks.md (an hour on 2 cores)
 	@$(PY) benchmarks/engine/run.py
