@@ -57,6 +57,8 @@ bench: setup-dev ## the numbers of docs/benchmarks.md (an hour on 2 cores)
 	@$(PY) benchmarks/evidence/votes.py
 	@$(PY) benchmarks/evidence/images_needed.py
 	@$(PY) benchmarks/evidence/speed.py
+	@$(PY) benchmarks/studio/index.py
+	@$(PY) benchmarks/studio/browser.py
 
 clean: ## remove caches, build output and demo/; .venv stays
 	@rm -rf demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

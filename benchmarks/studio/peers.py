@@ -127,7 +127,7 @@ def main() -> None:
             listening = bound(Address("127.0.0.1", 0))
             server = uvicorn.Server(uvicorn.Config(create_app(parts), log_level="error"))
             threading.Thread(target=server.run, kwargs={"sockets": [listening]}).start()
-            wall = f"/wall?study={NAME}&x=recipe.guidance&y=none&f.recipe.steps={steps}"
+            wall = f"/wall?study={NAME}&x=none&y=none&f.recipe.steps={steps}"
             root = f"http://127.0.0.1:{listening.getsockname()[1]}"
             tell(browser, "Teststrip, wall", root + wall, "/thumbs/", args.repeats)
             server.should_exit = True
