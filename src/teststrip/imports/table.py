@@ -8,10 +8,9 @@ from typing import Any
 
 from teststrip.imports.store import Kept
 from teststrip.recipe import Recipe, short_hash
+from teststrip.study.table import schema
 
 MOST_COLUMNS = 40
-_WHOLE = ("steps", "width", "height", "clip_skip")
-_REAL = ("eta", "guidance", "rescale")
 
 
 def is_paired(kept: Iterable[Kept]) -> bool:
@@ -100,32 +99,8 @@ def _param(value: Any, number: bool) -> float | str | None:
 
 
 def _schema(params: Mapping[str, bool], columns: Sequence[str]) -> Any:
+    """A study's, and where a picture came from."""
     import pyarrow as pa
 
-    def kind(field: str) -> Any:
-        if field in _WHOLE:
-            return pa.int64()
-        if field in _REAL:
-            return pa.float64()
-        return pa.bool_() if field == "zero_snr" else pa.string()
-
-    words = ("tags", "split", "block", "seed", "status", "reason", "seconds", "model_calls", "png")
-    kinds = {"block": pa.int64(), "seed": pa.int64(), "seconds": pa.float64()}
-    kinds |= {"model_calls": pa.int64()}
-    when = pa.timestamp("ms", tz="UTC")
-    return pa.schema(
-        [
-            ("study", pa.string()),
-            ("trial", pa.int64()),
-            ("rung", pa.int64()),
-            ("recipe_id", pa.string()),
-            *((f"recipe.{name}", kind(name)) for name in Recipe.model_fields),
-            *((f"param.{n}", pa.float64() if real else pa.string()) for n, real in params.items()),
-            *((name, pa.string()) for name in ("image_key", "prompt_id", "prompt")),
-            *((name, kinds.get(name, pa.string())) for name in words),
-            ("source", pa.string()),
-            ("started", when),
-            ("finished", when),
-            *((column, pa.float64()) for column in columns),
-        ]
-    )
+    made = schema(columns, params)
+    return made.insert(made.get_field_index("started"), pa.field("source", pa.string()))

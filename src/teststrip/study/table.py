@@ -82,8 +82,8 @@ def build_table(
             **{column: scores.get(column) for column in columns},
         }
         rows.append(row)
-    schema = _schema(columns, dummies)
-    return pa.Table.from_pylist(rows, schema=schema)
+    kinds = schema(columns, dummies)
+    return pa.Table.from_pylist(rows, schema=kinds)
 
 
 def _dummy(value: Any, real: bool) -> float | str | None:
@@ -107,7 +107,8 @@ def _recipe_columns(recipe: Recipe) -> dict[str, Any]:
     return {f"recipe.{name}": value for name, value in fields.items()}
 
 
-def _schema(columns: Iterable[str], dummies: Mapping[str, bool]) -> "pa.Schema":
+def schema(columns: Iterable[str], dummies: Mapping[str, bool]) -> "pa.Schema":
+    """Names and kinds of a study's columns. `dummies`: name -> is it a number?"""
     import pyarrow as pa
 
     def kind(field: str) -> Any:
