@@ -3,7 +3,9 @@
 import json
 import re
 import threading
+from itertools import pairwise
 
+import pandas as pd
 import pytest
 
 from teststrip.errors import ConfigError
@@ -195,10 +197,17 @@ def test_settings_and_scores_are_told_after_the_vote_only(rater, home):
     assert {line["name"] for line in told} & {"steps", "scheduler", "guidance"}
 
 
-def test_the_ranking_has_its_numbers_and_escapes_what_people_wrote(rater):
+def test_the_ranking_has_its_numbers_and_escapes_what_people_wrote(rater, home):
     client = rater("<b>Ana</b>")
-    for n in range(10):
-        cast(client, pairs(client)[0], ("left", "tie")[n % 2])
+    table = pd.read_parquet(home / "studies/colours/images.parquet")
+    whole = table.groupby("recipe_id").size().nlargest(11).index  # judged on every block
+    blocks = list(table[["prompt_id", "seed"]].drop_duplicates().itertuples(index=False))
+    chain = [
+        row(f"{n:024x}", rater="<b>Ana</b>", left=left, right=right)
+        | {"choice": ("left", "tie")[n % 2], "prompt_id": block[0], "seed": int(block[1])}
+        for n, ((left, right), block) in enumerate(zip(pairwise(whole), blocks * 2, strict=False))
+    ]
+    append_votes(home / "studies/colours", chain)
 
     text = client.get("/rate/ranking?study=colours&mine=true").text
     page = client.get("/rate?study=colours", headers={"Accept": "text/html"}).text

@@ -1,7 +1,6 @@
 """The wall in a real browser: clicks and keys, its address, bounded windows, axe."""
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+
+from teststrip.study.folder import StudyFolder
 
 MANY = 12_000
 WALL = "/wall?study=colours&x=recipe.steps&y=recipe.scheduler&f.split=search"
@@ -228,15 +229,15 @@ def test_a_running_study_hangs_its_new_images_by_itself(
     record = json.loads((folder / "study.json").read_text())
     table = pd.read_parquet(folder / "images.parquet")
     (folder / "study.json").write_text(json.dumps(record | {"name": "growing", "state": "running"}))
-    (folder / "lock").write_text(f"pid {os.getpid()}")
     table.head(40).to_parquet(folder / "images.parquet")
-    parts.index.refresh(home)
 
-    ready(browser_page, "/wall?study=growing&x=recipe.steps&y=recipe.scheduler")
-    expect(browser_page.locator("#told")).to_contain_text("40 images")
-    expect(browser_page.locator("#told")).to_contain_text("the study is running")
-    table.head(60).to_parquet(folder / "images.parquet")
-    expect(browser_page.locator("#told")).to_contain_text("60 images")
+    with StudyFolder(folder).locked():
+        parts.index.refresh(home)
+        ready(browser_page, "/wall?study=growing&x=recipe.steps&y=recipe.scheduler")
+        expect(browser_page.locator("#told")).to_contain_text("40 images")
+        expect(browser_page.locator("#told")).to_contain_text("the study is running")
+        table.head(60).to_parquet(folder / "images.parquet")
+        expect(browser_page.locator("#told")).to_contain_text("60 images")
 
 
 def test_hostile_words_stay_words(browser_page: Any) -> None:
