@@ -51,8 +51,12 @@ pip_install() {
 }
 
 case $kind in
-  run) is_ready run || is_ready dev || missing=1; extra=() ;;
-  dev) is_ready dev || missing=1; extra=(--group dev) ;;
+  run) is_ready run || is_ready dev || missing=1; extras=all; group=() ;;
+  dev)
+    is_ready dev || missing=1
+    extras=all,datasets,optimizers,ray,onnx,server
+    group=(--group dev)
+    ;;
   *) fail "unknown kind '$kind'; accepted: run, dev" ;;
 esac
 [[ -n $missing ]] || exit 0
@@ -68,6 +72,6 @@ fi
 rm -f "$venv"/.ready-*
 export PIP_USER=0
 pip_install "pip==$pip_version"
-pip_install -e '.[all]' ${extra[@]+"${extra[@]}"} -c constraints.txt
+pip_install -e ".[$extras]" ${group[@]+"${group[@]}"} -c constraints.txt
 printf '%s' "$wanted" >"$venv/.ready-$kind"
 printf 'set up in %s s\n' "$SECONDS" >&2
