@@ -27,7 +27,7 @@ studio: setup ## the web app on the demo, at http://127.0.0.1:8000
 
 test: setup-dev ## the tests
 	@scripts/browser.sh
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n 2
 
 check: lint types imports test-slow ## what else CI runs: lint, types, import floors, long tests
 

@@ -1,11 +1,11 @@
 """A real sqlite store for each test, copied from one that was made once (4 s of migrations)."""
 
-import importlib.util
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 
@@ -38,13 +38,7 @@ def home(fresh_store, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    """The address of a real `mlflow server` (sqlite, artifacts proxied).
-
-    `mlflow-skinny` has none: install `mlflow` or name a command in TESTSTRIP_TEST_MLFLOW.
-    """
-    command = os.environ.get("TESTSTRIP_TEST_MLFLOW")
-    if command is None and importlib.util.find_spec("flask") is None:
-        pytest.skip("no mlflow server here: pip install mlflow, or set TESTSTRIP_TEST_MLFLOW")
+    """The address of a real `mlflow server` (sqlite, artifacts proxied)."""
     place = tmp_path_factory.mktemp("server")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -53,7 +47,7 @@ def server(tmp_path_factory):
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
-    arguments = [command or "mlflow", "server", "--workers", "1", "--port", str(port)]
+    arguments = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
     arguments += ["--backend-store-uri", f"sqlite:///{place}/server.db"]
     arguments += ["--artifacts-destination", str(place / "artifacts"), "--serve-artifacts"]
     with (place / "log").open("wb") as log:
