@@ -15,7 +15,7 @@ from teststrip.studio.index import Entry, Index
 from teststrip.studio.wall import build as building
 from teststrip.studio.wall import query
 from teststrip.studio.wall.axes import axis_of
-from teststrip.studio.wall.build import Wall, build
+from teststrip.studio.wall.build import Shown, Wall, build
 from teststrip.studio.wall.defaults import first_view
 from teststrip.studio.wall.view import View, parse
 
@@ -89,7 +89,7 @@ def test_without_shared_blocks_a_cell_has_its_first_images(
     alone = replace(entry, paired=False)
     wall = build(seen(alone, ("x", "recipe.steps")), alone, index)
 
-    shown = [s["key"] for s in cell_of_column(wall, "10")["images_shown"]]
+    shown = [Shown(*s).key for s in cell_of_column(wall, "10")["images_shown"]]
     made = frame[(frame["recipe.steps"] == 10) & (frame["status"] == "ok")]
     assert shown == list(made["image_key"].head(4))
 
@@ -112,8 +112,8 @@ def test_a_slot_is_one_prompt_and_seed_in_every_cell(entry: Entry, index: Index)
 
     blocks: dict[int, set[tuple[str, int]]] = {}
     for cell in wall.cells.values():
-        for shown in cell["images_shown"]:
-            blocks.setdefault(shown["slot"], set()).add((shown["prompt_id"], shown["seed"]))
+        for shown in map(Shown._make, cell["images_shown"]):
+            blocks.setdefault(shown.slot, set()).add((shown.prompt_id, shown.seed))
     assert set(blocks) == {1, 2, 3, 4}
     assert all(len(some) == 1 for some in blocks.values())
     assert len({prompt for some in blocks.values() for prompt, _ in some}) == 4
@@ -125,18 +125,18 @@ def test_the_image_shown_is_the_middle_one_of_the_hidden_settings(
     wall = build(seen(entry, ("x", "recipe.steps"), ("per", "1")), entry, index)
 
     for (row, column), cell in wall.cells.items():
-        shown = cell["images_shown"][0]
+        shown = Shown(*cell["images_shown"][0])
         steps = int(wall.columns[column][1].key)  # type: ignore[union-attr]
         some = frame[
             (frame["recipe.steps"] == steps)
-            & (frame["prompt_id"] == shown["prompt_id"])
-            & (frame["seed"] == shown["seed"])
+            & (frame["prompt_id"] == shown.prompt_id)
+            & (frame["seed"] == shown.seed)
             & (frame["status"] == "ok")
         ]
         scores = sorted(some[SCORE])
         assert row == 0
-        assert shown["among"] == len(some)
-        assert shown["s"] == pytest.approx(scores[(len(scores) + 1) // 2 - 1])
+        assert shown.among == len(some)
+        assert shown.s == pytest.approx(scores[(len(scores) + 1) // 2 - 1])
 
 
 def test_with_prompts_as_columns_each_column_has_its_own_slots(entry: Entry, index: Index) -> None:
@@ -145,7 +145,7 @@ def test_with_prompts_as_columns_each_column_has_its_own_slots(entry: Entry, ind
     for (_, column), cell in wall.cells.items():
         prompt = wall.columns[column][1].key  # type: ignore[union-attr]
         assert cell["images_shown"]
-        assert {shown["prompt_id"] for shown in cell["images_shown"]} == {prompt}
+        assert {Shown(*some).prompt_id for some in cell["images_shown"]} == {prompt}
 
 
 def test_an_image_with_two_tags_is_in_both_lines(

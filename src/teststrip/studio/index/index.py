@@ -121,13 +121,20 @@ class Index:
 
         Raises StudyError where its study was dropped meanwhile, StorageError without memory.
         """
+        names, rows = self._ask(sql, values)
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """As `query`, but bare rows: for thousands of them."""
+        return self._ask(sql, values)[1]
+
+    def _ask(self, sql: str, values: Sequence[Any]) -> tuple[list[str], list[tuple[Any, ...]]]:
         import duckdb
 
         cursor = self._connection.cursor()
         try:
             cursor.execute(sql, list(values))
-            names = [column[0] for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            return [column[0] for column in cursor.description], cursor.fetchall()
         except duckdb.CatalogException as exc:
             if "images_" in str(exc):
                 raise StudyError("this study went away just now; load the page again") from exc

@@ -1,8 +1,9 @@
 """Wall: a view's axes, cells and matched images, put in order; and the images without axes."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from teststrip.errors import ConfigError
 from teststrip.studio.index import Entry, Index
@@ -13,6 +14,17 @@ from teststrip.studio.wall.view import View
 
 MOST_CELLS = 5000
 Cell = dict[str, Any]
+
+
+class Shown(NamedTuple):
+    """An image of a cell. `slot`: from 1. `s`: its score. `among`: how many it stands for."""
+
+    slot: int
+    key: str
+    s: float | None
+    among: int
+    prompt_id: str
+    seed: int
 
 
 @dataclass
@@ -30,8 +42,10 @@ def build(view: View, entry: Entry, index: Index) -> Wall:
     named = [(side, name) for side, name in zip("xyuv", view.axes, strict=True) if name]
     axes = [axis_of(name, entry, index) for _, name in named]
     table = index.table(entry.name)
-    asked = query.cells(view, entry, table, axes)
-    rows = index.query(asked.sql, asked.values)
+    asked, hung = (ask(view, entry, table, axes) for ask in (query.cells, query.matched))
+    with ThreadPoolExecutor(1) as beside:  # a query of one study runs on one core
+        matched = beside.submit(index.rows, hung.sql, hung.values)
+        rows = index.query(asked.sql, asked.values)
     prompts = _prompts(axes, index, table)
     values = _values(axes, rows, prompts)
     gone = {(name, key) for name, keys in view.hidden for key in keys}
@@ -53,16 +67,13 @@ def build(view: View, entry: Entry, index: Index) -> Wall:
     order = [_order(i, shown, view, entry) for i in range(len(axes))]
     columns = _lines(shown, places.get("u"), places.get("x"), order)
     lines = _lines(shown, places.get("v"), places.get("y"), order)
-    at = _at(columns, lines, places)
-    wall = Wall(
+    _hang(shown, matched.result(), len(axes))
+    return Wall(
         [_pair(pair, places.get("u"), places.get("x"), values) for pair in columns],
         [_pair(pair, places.get("v"), places.get("y"), values) for pair in lines],
-        {at(row): row for row in shown},
+        _placed(shown, columns, lines, places),
         hidden,
     )
-    hung = query.matched(view, entry, table, axes)
-    _hang(wall, index.query(hung.sql, hung.values), at)
-    return wall
 
 
 def _prompts(axes: list[Axis], index: Index, table: str) -> dict[str, str]:
@@ -91,8 +102,7 @@ def _is_gone(
 
 def _judge(row: Cell, view: View, entry: Entry) -> None:
     """Add the interval, and what the cell is sorted by as `o`."""
-    half = query.half_width(row["deviation"], row["prompts"])
-    mean = row["mean"]
+    half, mean = query.half_width(row["deviation"], row["prompts"]), row["mean"]
     row["low"] = None if half is None else mean - half
     row["high"] = None if half is None else mean + half
     if view.sort.removeprefix("-") == "lower":
@@ -148,31 +158,22 @@ def _pair(
     )
 
 
-def _at(columns: list[Any], lines: list[Any], places: dict[str, int]) -> Any:
+def _placed(
+    rows: list[Cell], columns: list[Any], lines: list[Any], places: dict[str, int]
+) -> dict[tuple[int, int], Cell]:
+    """Cells by the numbers of their line and column."""
     column_of = {pair: i for i, pair in enumerate(columns)}
     line_of = {pair: i for i, pair in enumerate(lines)}
-
-    def at(row: Cell) -> tuple[int, int] | None:
-        line = line_of.get(_raw_pair(row, places.get("v"), places.get("y")))
-        column = column_of.get(_raw_pair(row, places.get("u"), places.get("x")))
-        return None if line is None or column is None else (line, column)
-
-    return at
+    v, y, u, x = (places.get(side) for side in "vyux")
+    return {(line_of[_raw_pair(r, v, y)], column_of[_raw_pair(r, u, x)]): r for r in rows}
 
 
-def _hang(wall: Wall, rows: list[Cell], at: Any) -> None:
-    """Matched images into their cells, by slot."""
-    for row in sorted(rows, key=lambda r: int(r["slot"])):
-        cell = wall.cells.get(at(row))
-        if cell is None:
-            continue
-        cell["images_shown"].append(
-            {
-                "slot": row["slot"],
-                "key": row["image_key"],
-                "s": row["s"],
-                "among": row["among"],
-                "seed": row["seed"],
-                "prompt_id": row["prompt_id"],
-            }
-        )
+def _hang(shown: list[Cell], rows: list[tuple[Any, ...]], axes: int) -> None:
+    """Matched images into their cells, as bare tuples in the order of `Shown`: a wall has
+    thousands, and the collector of garbage leaves tuples of texts and numbers alone."""
+    names = [f"a{i}" for i in range(axes)]
+    images_of = {tuple([cell[n] for n in names]): cell["images_shown"] for cell in shown}
+    for row in rows:
+        images = images_of.get(row[:axes])
+        if images is not None:
+            images.append(row[axes:])

@@ -9,7 +9,7 @@ from teststrip.errors import ConfigError
 from teststrip.studio.index import Entry, Index
 from teststrip.studio.wall import fields as known
 from teststrip.studio.wall import payload, query
-from teststrip.studio.wall.build import Wall
+from teststrip.studio.wall.build import Shown, Wall
 from teststrip.studio.wall.view import AXES, View
 
 MOST_ROWS = 100_000
@@ -32,7 +32,7 @@ def as_json(wall: Wall | None, view: View, entry: Entry, index: Index) -> bytes:
         body["images"] = _images(view, entry, index)
     else:
         body["cells"] = [
-            row | {"matched": [_matched(s) for s in cell["images_shown"]]}
+            row | {"matched": [_matched(Shown(*s)) for s in cell["images_shown"]]}
             for row, cell in _cells(wall)
         ]
     return json.dumps(body, indent=1, ensure_ascii=False, allow_nan=False).encode()
@@ -63,14 +63,14 @@ def _plain(key: str) -> str | None:
     return None if key == known.NOTHING else key
 
 
-def _matched(shown: dict[str, Any]) -> dict[str, Any]:
+def _matched(shown: Shown) -> dict[str, Any]:
     return {
-        "slot": shown["slot"],
-        "image_key": shown["key"],
-        "prompt_id": shown["prompt_id"],
-        "seed": shown["seed"],
-        "score": payload.finite(shown["s"]),
-        "of": shown["among"],
+        "slot": shown.slot,
+        "image_key": shown.key,
+        "prompt_id": shown.prompt_id,
+        "seed": shown.seed,
+        "score": payload.finite(shown.s),
+        "of": shown.among,
     }
 
 

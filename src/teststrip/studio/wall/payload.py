@@ -7,10 +7,11 @@ from teststrip.studio.index import Entry, Index
 from teststrip.studio.wall import fields as known
 from teststrip.studio.wall import query
 from teststrip.studio.wall.axes import Value
-from teststrip.studio.wall.build import Wall
+from teststrip.studio.wall.build import Shown, Wall
 from teststrip.studio.wall.view import AXES, View, part
 
 LONGEST_PROMPT, MOST_IN_PAGE = 300, 500
+PROMPT = Shown._fields.index("prompt_id")
 
 
 def head(view: View, entry: Entry, index: Index) -> dict[str, Any]:
@@ -46,19 +47,22 @@ def wall(made: Wall, view: View, entry: Entry, index: Index) -> dict[str, Any]:
 
     An image: slot, key, score, how many it stands for, prompt_id, seed.
     """
-    prompts = {s["prompt_id"] for cell in made.cells.values() for s in cell["images_shown"]}
+    prompts = {row[PROMPT] for cell in made.cells.values() for row in cell["images_shown"]}
     return head(view, entry, index) | {
         "columns": [_line(pair) for pair in made.columns],
         "rows": [_line(pair) for pair in made.rows],
         "cells": [
             [
                 *at,
-                *(finite(cell[name]) for name in ("total", "failed", "images", "prompts")),
-                *(finite(cell[name]) for name in ("mean", "low", "high", "seconds")),
-                [
-                    [s["slot"], s["key"], finite(s["s"]), s["among"], s["prompt_id"], s["seed"]]
-                    for s in cell["images_shown"]
-                ],
+                cell["total"],
+                cell["failed"],
+                cell["images"],
+                cell["prompts"],
+                cell["mean"],
+                cell["low"],
+                cell["high"],
+                cell["seconds"],
+                cell["images_shown"],
             ]
             for at, cell in sorted(made.cells.items())
         ],
@@ -147,6 +151,13 @@ def _span(low: float | None, high: float | None) -> str:
     if high is None:
         return f"≥ {known.label_of(low)}"
     return f"{known.label_of(low)} to {known.label_of(high)}"
+
+
+def as_json(body: dict[str, Any]) -> bytes:
+    """In a third of the time that `json` takes; what is not finite becomes null."""
+    from pydantic_core import to_json
+
+    return to_json(body, inf_nan_mode="null")
 
 
 def finite(value: Any) -> Any:

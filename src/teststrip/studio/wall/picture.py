@@ -87,11 +87,11 @@ def draw(wall: Wall, view: View, entry: Entry, index: Index, pictures: "Pictures
         _numbers(pen, cell, corner, width=width - 16, digits=_digits(means))
         if sheet.across:
             start = corner[0] + 4, corner[1] + 40
-            for shown in cell["images_shown"]:
-                down, right = divmod(shown["slot"] - 1, sheet.across)
+            for slot, key, *_ in cell["images_shown"]:
+                down, right = divmod(slot - 1, sheet.across)
                 step = sheet.image + GAP
                 at = start[0] + right * step, start[1] + down * step
-                small = _small(pictures, entry.name, shown["key"], sheet.image)
+                small = _small(pictures, entry.name, key, sheet.image)
                 _hang(page, small, at, sheet.image)
     out = io.BytesIO()
     page.save(out, "PNG")

@@ -87,39 +87,44 @@ def cells(view: View, entry: Entry, table: str, axes: Sequence[Axis]) -> Query:
 
 
 def matched(view: View, entry: Entry, table: str, axes: Sequence[Axis]) -> Query:
-    """Rows: a0.., slot (1..per), image_key, prompt_id, seed, s, among.
+    """Rows: a0.., slot (1..per), image_key, s, among, prompt_id, seed; by slot.
 
     A slot is one prompt and seed, the same in every cell; where a cell has several images of it
     (`among`: hidden settings), the one with the middle score. Slots go to what most cells have,
     different prompts first. Without blocks that recipes share: each cell's first images.
     """
     base = _base(view, entry, table, axes, "NULL")
+    made = f"WITH base AS NOT MATERIALIZED (SELECT * FROM ({base.sql}) WHERE status = 'ok'), "
     keys = [f"a{i}" for i in range(len(axes))]
     cell = ", ".join(keys)
     fixed = [k for k, axis in zip(keys, axes, strict=True) if axis.field.name in known.OF_BLOCKS]
     inside = ", ".join([*fixed, "1"])
+    # texts of images are read at the end, for what is shown alone
+    shown = (
+        f"SELECT {cell}, slot, image_key, s, among, p.prompt_id, p.seed FROM picked p "
+        f"JOIN {table} USING (image_id) ORDER BY slot"
+    )
     if not entry.paired:
         return Query(
-            f"WITH base AS ({base.sql}) SELECT {cell}, image_key, prompt_id, seed, s, 1 AS among, "
+            f"{made} picked AS (SELECT {cell}, image_id, prompt_id, seed, s, 1 AS among, "
             f"row_number() OVER (PARTITION BY {cell} ORDER BY image_id) AS slot "
-            "FROM base WHERE status = 'ok' QUALIFY slot <= ?",
+            f"FROM base QUALIFY slot <= ?) {shown}",
             [*base.values, view.per],
         )
     block = "".join(f"{k}, " for k in fixed) + "prompt_id, seed"
-    same = " AND ".join(f"t.{k} IS NOT DISTINCT FROM c.{k}" for k in block.split(", "))
+    same = " AND ".join([f"t.{k} IS NOT DISTINCT FROM c.{k}" for k in fixed])
+    same += (" AND " if same else "") + "t.prompt_id = c.prompt_id AND t.seed = c.seed"
     return Query(
-        f"WITH base AS ({base.sql}), "
-        f"counts AS (SELECT {block}, count(*) AS c FROM base WHERE status = 'ok' "
-        f"GROUP BY {block}), "
+        f"{made} counts AS (SELECT {block}, count(*) AS c FROM base GROUP BY {block}), "
         f"nth AS (SELECT *, row_number() OVER (PARTITION BY {inside}, prompt_id "
         "ORDER BY c DESC, seed) AS k FROM counts), "
         f"slots AS (SELECT *, row_number() OVER (PARTITION BY {inside} "
         "ORDER BY c DESC, k, prompt_id) AS slot FROM nth QUALIFY slot <= ?), "
-        f"met AS (SELECT t.*, c.slot FROM base t JOIN slots c ON {same} WHERE t.status = 'ok') "
-        f"SELECT {cell}, slot, image_key, prompt_id, seed, s, "
+        f"met AS (SELECT t.*, c.slot FROM base t JOIN slots c ON {same}), "
+        f"picked AS (SELECT {cell}, slot, image_id, prompt_id, seed, s, "
         f"count(*) OVER (PARTITION BY {cell}, slot) AS among, "
         f"row_number() OVER (PARTITION BY {cell}, slot ORDER BY s NULLS LAST, image_id) AS r "
-        "FROM met QUALIFY r = (among + 1) // 2",
+        f"FROM met QUALIFY r = (among + 1) // 2) {shown}",
         [*base.values, view.per],
     )
 

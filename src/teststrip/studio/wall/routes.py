@@ -1,7 +1,7 @@
 """Pages and data of the wall."""
 
 import hashlib
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response
@@ -65,13 +65,11 @@ def cells(request: Request, parts: Needed) -> Response:
     view, entry = asked(request, parts)
     axes_only(view)
 
-    def make() -> dict[str, object]:
-        return payload.wall(build(view, entry, parts.index), view, entry, parts.index)
-
     tag = _tag(view, entry)
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers={"ETag": tag})
-    return JSONResponse(make(), headers={"ETag": tag, "Cache-Control": "no-cache"})
+    body = payload.wall(build(view, entry, parts.index), view, entry, parts.index)
+    return _data(body, tag)
 
 
 @router.get("/wall/images.json")
@@ -89,7 +87,7 @@ def images(
     body = payload.images(view, entry, parts.index, first=first, count=count)
     if first == 0:
         body = payload.head(view, entry, parts.index) | body
-    return JSONResponse(body, headers={"ETag": tag, "Cache-Control": "no-cache"})
+    return _data(body, tag)
 
 
 @router.get("/wall/image.json")
@@ -140,6 +138,11 @@ def as_png(request: Request, parts: Needed) -> Response:
     made = build(view, entry, parts.index)
     body = picture.draw(made, view, entry, parts.index, parts.pictures)
     return _file(body, "image/png", entry, "png")
+
+
+def _data(body: dict[str, Any], tag: str) -> Response:
+    heads = {"ETag": tag, "Cache-Control": "no-cache"}
+    return Response(payload.as_json(body), media_type="application/json", headers=heads)
 
 
 def _made(view: View, entry: Entry, parts: Parts) -> Wall | None:
