@@ -6,22 +6,21 @@ A trial that a crash left running is taken up again, never left dangling.
 """
 
 import hashlib
-import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, JournalStorage
 from optuna.trial import TrialState
 
 from teststrip.errors import StudyError
 from teststrip.files import storage_error
 from teststrip.recipe import Recipe
 from teststrip.study.config import StudyConfig
+from teststrip.study.journal import GivenPoint, journal_storage
 from teststrip.study.race import reported_steps
 from teststrip.study.space import Param, Point, Space
 
@@ -39,32 +38,6 @@ class Turn:
     recipe: Recipe
     trial: Any
     is_told: bool
-
-
-class _Points(optuna.samplers.BaseSampler):
-    """Gives one known point; what it does not name is drawn by `otherwise`."""
-
-    def __init__(self, point: Mapping[str, Any]) -> None:
-        self._point = point
-
-    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
-        return {}
-
-    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
-        return {}
-
-    def sample_independent(self, study: Any, trial: Any, param_name: str, _: Any) -> Any:
-        return self._point[param_name]
-
-
-class _Held:
-    """No lock of Optuna's own: the study folder is locked already, and this leaves no file."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        return None
 
 
 class TrialBook:
@@ -95,7 +68,7 @@ class TrialBook:
         self._journal = journal or Path("memory")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with self._storing():
-            storage = None if journal is None else JournalStorage(_backend(journal))
+            storage = None if journal is None else journal_storage(journal)
             self.study = optuna.create_study(
                 storage=storage,
                 study_name=config.name,
@@ -175,9 +148,9 @@ class TrialBook:
     def _sampler(self, number: int) -> Any:
         design = self._config.design
         if self._points is not None:
-            return _Points(self._encoded(self._points[min(number, len(self._points) - 1)]))
+            return GivenPoint(self._encoded(self._points[min(number, len(self._points) - 1)]))
         if number == 0 and self._first is not None:
-            return _Points(self._encoded(self._first))
+            return GivenPoint(self._encoded(self._first))
         text = f"{design.seed}|{number}"
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
         samplers = optuna.samplers
@@ -212,13 +185,3 @@ class TrialBook:
 
 def _param(space: Space, name: str) -> Param:
     return space.params[name]
-
-
-def _backend(path: Path) -> BaseJournalBackend:
-    """Optuna's journal, a torn last line cut off first (it would make the next one unreadable)."""
-    if path.exists():
-        data = path.read_bytes()
-        whole = data.rfind(b"\n") + 1
-        if whole != len(data):
-            os.truncate(path, whole)
-    return JournalFileBackend(str(path), lock_obj=_Held())
