@@ -17,6 +17,8 @@ SCORERS = {
     "clip": ("teststrip.score.clip:ClipScorer", "engine"),
     "pickscore": ("teststrip.score.pickscore:PickScorer", "engine"),
     "aesthetic": ("teststrip.score.aesthetic:AestheticScorer", "engine"),
+    "likeness": ("teststrip.score.likeness:LikenessScorer", "engine"),
+    "nearest": ("teststrip.score.likeness:NearestScorer", "engine"),
     "judge": ("teststrip.score.judge:JudgeScorer", "score"),
     "synthetic": ("teststrip.testing.synthetic:SyntheticScorer", "study"),
 }

@@ -72,7 +72,7 @@ class ScoringLane:
         scores: list[dict[str, float]] = [{} for _ in images]
         reasons: list[list[str]] = [[] for _ in images]
         for scorer in self._scorers:
-            for i, (values, reason) in enumerate(_ask(scorer, images)):
+            for i, (values, reason) in enumerate(ask(scorer, images)):
                 scores[i] |= values
                 reasons[i] += [reason] if reason else []
         for image, values, why in zip(images, scores, reasons, strict=True):
@@ -90,14 +90,15 @@ def all_columns(scorers: Sequence[Scorer]) -> dict[str, bool]:
     return columns
 
 
-def _ask(scorer: Scorer, images: Sequence[Generation]) -> list[tuple[dict[str, float], str]]:
+def ask(scorer: Scorer, images: Sequence[Generation]) -> list[tuple[dict[str, float], str]]:
+    """Scores of each image and why one is missing (else empty); a broken scorer gives NaN."""
     try:
         return _checked(scorer, images, scorer.score(images))
     except Exception as exc:
         if isinstance(exc, TeststripError):
             raise
         if len(images) > 1:
-            return [_ask(scorer, [image])[0] for image in images]
+            return [ask(scorer, [image])[0] for image in images]
         nan = dict.fromkeys(scorer.columns, math.nan)
         return [(nan, f"{type(scorer).__name__}: {type(exc).__name__}: {exc}")]
 

@@ -170,7 +170,10 @@ class Validation(Frozen):
 
 
 class TrainConfig(Frozen):
-    """One training run. Frozen; unknown keys are refused."""
+    """One training run. Frozen; unknown keys are refused.
+
+    `classic_ema`: also log the moving loss without bias correction, as older charts show it.
+    """
 
     name: str = Field(pattern=NAME_PATTERN)
     base: Base = Base()
@@ -191,6 +194,7 @@ class TrainConfig(Frozen):
     seed: int = Field(default=0, ge=0, lt=2**31)
     cache: Cache = Cache()
     every: Every = Every()
+    classic_ema: bool = False
     validation: Validation = Validation()
 
     @property

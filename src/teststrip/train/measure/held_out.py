@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from teststrip.train.config import TrainConfig
+from teststrip.train.data.examples import Examples
+from teststrip.train.model import Trainable
+from teststrip.train.target import sample_losses
 
 MOST_ROWS = 16
 
@@ -17,25 +16,26 @@ MOST_ROWS = 16
 class HeldOut:
     """Measures the weights that are in the model now, adapters on, dropout off.
 
-    `examples`: the held-out pictures, read with `plain(config)` (centre crop, no flip, no dropped
-    captions). Every picture is measured at `validation.draws` timesteps, the middles of as many
-    equal stretches, with noise of its own that is drawn from its content: the number does not
-    depend on batch size, on the order of pictures, or on which others are held out. Plain mean
-    squared error, whatever the training loss weighs, so that runs can be compared.
+    Every picture of `examples` (centre crop, no flip, with its caption) is measured at
+    `validation.draws` timesteps, the middles of as many equal stretches, with noise that is drawn
+    from its content: the number does not depend on the order of pictures or on which others are
+    held out. Plain mean squared error, whatever the training loss weighs, so that runs can be
+    compared. The method is that of sd-scripts (PR 1903) and OneTrainer.
     """
 
-    def __init__(self, model: Any, examples: Any, config: TrainConfig) -> None:
+    def __init__(self, model: Trainable, examples: Examples, config: TrainConfig) -> None:
         self._model = model
         self._examples = examples
-        self._rows = min(MOST_ROWS, 4 * config.batch)
+        self._rows = min(MOST_ROWS, 4 * config.batch)  # no gradients: four fit where one trains
         count = int(model.noise.config.num_train_timesteps)
         draws = config.validation.draws
         self._timesteps = [int(count * (k + 0.5) / draws) for k in range(draws)]
 
-    def measure(self, model: Any | None = None) -> dict[str, float]:
+    def measure(self, model: Trainable | None = None) -> dict[str, float]:
         """Content hash of a picture -> its mean loss over all timesteps.
 
-        Draws nothing from any generator of the training and leaves train or eval mode as it was.
+        Draws nothing from any generator of the training and leaves every module's train or eval
+        mode as it was.
         """
         model = self._model if model is None else model
         with torch.no_grad(), _judging(model):
@@ -44,49 +44,28 @@ class HeldOut:
                 for row, picture in enumerate(self._examples.pictures)
             }
 
-    def _one(self, model: Any, row: int) -> float:
-        batch = self._examples.batch([row], np.random.default_rng(0))
+    def _one(self, model: Trainable, row: int) -> float:
+        batch = self._examples.batch([row], None)
         own = torch.Generator("cpu").manual_seed(int(self._examples.pictures[row].sha256[:15], 16))
         draws = len(self._timesteps)
-        shape = (draws + 1, *batch.mean.shape[1:])
-        drawn = torch.randn(shape, generator=own).to(batch.mean.device)
+        # on the CPU, so that every device sees the same noise
+        drawn = torch.randn((draws + 1, *batch.mean.shape[1:]), generator=own).to(batch.mean)
         latents = (batch.mean + batch.std * drawn[:1]).expand(draws, -1, -1, -1)
         noise = drawn[1:]
         hidden = model.encode(batch.texts) if batch.hidden is None else batch.hidden
         times = torch.tensor(self._timesteps, device=latents.device)
-        losses = [
-            _losses(model, latents[part], noise[part], times[part], hidden)
-            for part in _parts(draws, self._rows)
-        ]
+        losses = []
+        for first in range(0, draws, self._rows):
+            part = slice(first, first + self._rows)
+            rows = hidden.expand(len(times[part]), -1, -1)
+            losses.append(sample_losses(model, latents[part], noise[part], times[part], rows))
         return float(torch.cat(losses).double().mean())
 
 
-def plain(config: TrainConfig) -> TrainConfig:
-    """The config that held-out pictures are read with: centre crop, no flip, every caption."""
-    data = config.data.model_copy(update={"crops": 1, "flip": False})
-    loss = config.loss.model_copy(update={"caption_dropout": 0.0})
-    return config.model_copy(update={"data": data, "loss": loss})
-
-
-def _losses(model: Any, latents: Tensor, noise: Tensor, times: Tensor, hidden: Tensor) -> Tensor:
-    noisy = model.noise.add_noise(latents, noise, times)
-    target = noise
-    if model.prediction == "v_prediction":
-        target = model.noise.get_velocity(latents, noise, times)
-    hidden = hidden.expand(len(latents), -1, -1)
-    predicted = model.predict(noisy, times, hidden)
-    return F.mse_loss(predicted.float(), target.float(), reduction="none").mean(dim=(1, 2, 3))
-
-
-def _parts(count: int, size: int) -> list[slice]:
-    return [slice(first, min(first + size, count)) for first in range(0, count, size)]
-
-
 @contextmanager
-def _judging(model: Any) -> Iterator[None]:
-    modules = [
-        m for net in (model.unet, model.text_encoder) if net is not None for m in net.modules()
-    ]
+def _judging(model: Trainable) -> Iterator[None]:
+    """Every module in eval mode; afterwards each in its own again."""
+    modules = [module for net in (model.unet, model.text_encoder) for module in net.modules()]
     modes = [module.training for module in modules]
     for module in modules:
         module.training = False

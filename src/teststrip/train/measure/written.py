@@ -13,7 +13,7 @@ Row = dict[str, Any]
 
 def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Add whole lines. What is not finite becomes null. Raises StorageError."""
-    text = "".join(json.dumps(_clean(row), ensure_ascii=False) + "\n" for row in rows)
+    text = "".join(json.dumps(clean(row), ensure_ascii=False) + "\n" for row in rows)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as file:
@@ -48,7 +48,8 @@ def cut_back(path: Path, step: int) -> list[Row]:
     return kept
 
 
-def _clean(row: Mapping[str, Any]) -> Row:
+def clean(row: Mapping[str, Any]) -> Row:
+    """What is not finite becomes None."""
     return {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in row.items()
