@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
+from teststrip.errors import StorageError
 from teststrip.files import write_atomic
 from teststrip.recipe import canonical_json
 
@@ -57,16 +58,24 @@ class TensorStore:
         self._remember(key, found)
         return found
 
-    def has(self, key: str, names: tuple[str, ...]) -> bool:
-        """True where `find` would find it."""
-        return self.find(key, names) is not None
+    def has(self, key: str) -> bool:
+        """True where there is an entry; whether it is whole shows when it is read."""
+        return key in self._memory or (
+            self._folder is not None and self._path(self._folder, key).is_file()
+        )
 
     def put(self, key: str, tensors: Tensors) -> None:
-        """Keep tensors. Raises StorageError where the disk refuses them."""
+        """Keep tensors. Where the disk refuses them (full, read-only), in memory only."""
         kept = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-        if self._folder is not None:
-            write_atomic(self._path(self._folder, key), safetensors.torch.save(kept))
         self._remember(key, kept)
+        if self._folder is None:
+            return
+        try:
+            write_atomic(self._path(self._folder, key), safetensors.torch.save(kept))
+        except StorageError as exc:
+            # A cache changes the speed only, so training goes on.
+            log.warning("the cache is kept in memory from here on: %s", exc)
+            self._folder = None
 
     def _remember(self, key: str, tensors: Tensors) -> None:
         old = self._memory.pop(key, {})

@@ -102,7 +102,10 @@ class Examples:
         )
 
     def fill(self, on_progress: OnFill | None = None) -> None:
-        """Make what the caches lack; `on_progress(done, total)` after each entry."""
+        """Make what the caches lack; `on_progress(done, total)` gets entries.
+
+        Needed by nobody: a batch makes what it lacks. It keeps that out of the timed steps.
+        """
         flips = (False, True) if self._data.flip else (False,)
         wanted = list(
             dict.fromkeys(

@@ -2,10 +2,12 @@
 
 import io
 import struct
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 MOST_PIXELS = 100_000_000
@@ -63,10 +65,20 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         raise OSError(f"damaged ({exc})") from exc
 
 
+@contextmanager
+def large_pictures() -> Iterator[None]:
+    """No warning from PIL about sizes below our own bound. Around threads, not inside them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
+
+
 def _rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode in ("I", "F"):
+        raise OSError("32 bits a channel; save it with 8 or 16")
     if picture.mode.startswith("I;16"):
         # PIL clips 16-bit greys to white instead of scaling them.
-        picture = picture.point(lambda value: value / 256).convert("L")
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if picture.has_transparency_data:
         over = picture.convert("RGBA")
         picture = Image.new("RGBA", over.size, (*WHITE, 255))

@@ -71,13 +71,16 @@ def view(picture: Picture, size: Size, crop: int = 0, *, flip: bool = False) -> 
     return View(scaled, corner, size, flip)
 
 
-def pixels(image: Image.Image, seen: View) -> torch.Tensor:
-    """The view of an upright RGB picture: float32 [3, H, W], -1 to 1."""
+def scale(image: Image.Image, seen: View) -> Image.Image:
+    """An upright RGB picture in the size that the view is cut from."""
+    return image.resize(seen.scaled, Image.Resampling.LANCZOS)
+
+
+def cut(scaled: Image.Image, seen: View) -> torch.Tensor:
+    """The view of a scaled picture: float32 [3, H, W], -1 to 1."""
     left, top = seen.corner
-    cut = image.resize(seen.scaled, Image.Resampling.LANCZOS).crop(
-        (left, top, left + seen.size[0], top + seen.size[1])
-    )
+    part = scaled.crop((left, top, left + seen.size[0], top + seen.size[1]))
     if seen.flip:
-        cut = ImageOps.mirror(cut)
-    values = torch.from_numpy(np.array(cut, dtype=np.float32))
+        part = ImageOps.mirror(part)
+    values = torch.from_numpy(np.array(part, dtype=np.float32))
     return (values / 127.5 - 1).permute(2, 0, 1).contiguous()
