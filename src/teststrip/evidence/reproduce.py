@@ -60,7 +60,8 @@ def recipe_of(row: Any) -> Recipe | None:
         for name in row.index
         if str(name).startswith(RECIPE)
     }
-    fields = {k: v for k, v in fields.items() if v is not None}
+    swept = ("lora", "lora_scale")  # two views of `loras`, no fields of a recipe
+    fields = {k: v for k, v in fields.items() if v is not None and k not in swept}
     if not fields:
         return None
     try:

@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator, model
 from teststrip.config import faults_of
 from teststrip.errors import ConfigError
 from teststrip.recipe import Frozen, Recipe
+from teststrip.study import adapters
 from teststrip.study.blocks import StudyBlock, order_blocks
 from teststrip.study.faults import cross_faults
 from teststrip.study.prompts import Prompts
@@ -131,6 +132,15 @@ class StudyConfig(Frozen):
     def dummies(self) -> tuple[str, ...]:
         """Parameters that do nothing; they show how large an importance chance alone makes."""
         return tuple(name for name in self.space if name.startswith(DUMMY))
+
+    @property
+    def adapters(self) -> dict[str, str] | None:
+        """Swept adapter files and how they are named; None where neither they nor a scale are."""
+        if not set(adapters.SWEPT) & set(self.space):
+            return None
+        swept = self.space.get(adapters.FILE)
+        files = [file for file in (swept.choice or () if swept else ()) if file is not None]
+        return adapters.names(files)
 
     @property
     def baseline_recipe(self) -> Recipe:

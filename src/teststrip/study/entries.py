@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from teststrip.config import faults_of
 from teststrip.errors import ConfigError
 from teststrip.recipe import Recipe
+from teststrip.study import adapters
 from teststrip.study.config import StudyConfig
 from teststrip.study.constraints import Constraint
 from teststrip.study.designs import design_points
@@ -29,7 +30,7 @@ class Recipes:
         """The recipe at a point; text says why the point may not be run."""
         fields = {k: v for k, v in point.items() if not k.startswith(DUMMY)}
         try:
-            recipe = Recipe.model_validate(self._fixed | fields)
+            recipe = Recipe.model_validate(adapters.with_adapter(self._fixed | fields))
         except ValidationError as exc:
             return "; ".join(faults_of(exc))
         values = recipe.model_dump() | {"model_calls": recipe.model_calls}
@@ -65,6 +66,7 @@ def baseline_point(config: StudyConfig) -> Point | None:
     """The baseline as a point of the space, for a sampler to begin with; None if outside it."""
     recipe = config.baseline_recipe
     fields = recipe.model_dump(mode="json")
+    fields |= adapters.columns_of(recipe, {})
     outside = False
 
     def pick(name: str, param: Param) -> Any:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from teststrip.config import faults_of
 from teststrip.recipe import Recipe
+from teststrip.study import adapters
 from teststrip.study.constraints import Constraint
 from teststrip.study.space import DUMMY, Param, Space
 
@@ -21,6 +22,7 @@ def cross_faults(parts: Mapping[str, Any]) -> list[str]:
     checks = (
         (_space_names, ("space", "recipe")),
         (_space_values, ("space",)),
+        (adapters.faults, ("space", "recipe")),
         (_conditions, ("space",)),
         (_baseline, ("recipe", "baseline")),
         (_constraints, ("constraints",)),
@@ -43,7 +45,8 @@ def constraint_names() -> list[str]:
 
 def _space_names(space: Mapping[str, Param], recipe: Mapping[str, Any]) -> Iterator[str]:
     for name, param in space.items():
-        if name not in Recipe.model_fields and not name.startswith(DUMMY):
+        known = name in Recipe.model_fields or name in adapters.SWEPT
+        if not known and not name.startswith(DUMMY):
             yield f"space.{name}: {_unknown(name)}; or start a dummy's name with {DUMMY}"
         if name in recipe and not param.when:
             yield (

@@ -254,6 +254,7 @@ class Runner:
                 for n in self.config.dummies
             },
             rung_of=rung_of,
+            files=self.config.adapters,
         )
         write_atomic(self.folder.table, to_bytes(table))
         self._table_at = time.monotonic()

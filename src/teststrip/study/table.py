@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from teststrip.recipe import Recipe
+from teststrip.study import adapters
 from teststrip.study.cells import Cell
 from teststrip.study.ledger import Ledger
 from teststrip.study.space import Point
@@ -37,12 +38,13 @@ def build_table(
     needed: Iterable[str],
     dummies: Mapping[str, bool],
     rung_of: Mapping[int, int],
+    files: Mapping[str, str] | None = None,
 ) -> "pa.Table":
     """One row per image that was made or failed.
 
     `status` is `failed` where there is no picture or a `needed` score (an objective) is missing;
     the scores that are missing are null and `reason` says why, whatever the status. `dummies`:
-    name -> are its values numbers?
+    name -> are its values numbers? `files`: swept adapters by name (see `adapters`), None without.
     """
     import pyarrow as pa
 
@@ -63,7 +65,7 @@ def build_table(
             "trial": origin.trial,
             "rung": rung_of.get(block.index, 0) if block.split == "search" else None,
             "recipe_id": cell.recipe_id,
-            **_recipe_columns(recipe),
+            **_recipe_columns(recipe, files),
             **{f"param.{n}": _dummy(origin.point.get(n), real) for n, real in dummies.items()},
             "image_key": cell.key,
             "prompt_id": block.block.prompt_id,
@@ -82,7 +84,7 @@ def build_table(
             **{column: scores.get(column) for column in columns},
         }
         rows.append(row)
-    kinds = schema(columns, dummies)
+    kinds = schema(columns, dummies, swept=files is not None)
     return pa.Table.from_pylist(rows, schema=kinds)
 
 
@@ -101,14 +103,21 @@ def to_bytes(table: "pa.Table") -> bytes:
     return out.getvalue()
 
 
-def _recipe_columns(recipe: Recipe) -> dict[str, Any]:
+def _recipe_columns(recipe: Recipe, files: Mapping[str, str] | None) -> dict[str, Any]:
     fields = recipe.model_dump(mode="json")
     fields["loras"] = json.dumps(fields["loras"])
+    if files is not None:
+        fields |= adapters.columns_of(recipe, files)
     return {f"recipe.{name}": value for name, value in fields.items()}
 
 
-def schema(columns: Iterable[str], dummies: Mapping[str, bool]) -> "pa.Schema":
-    """Names and kinds of a study's columns. `dummies`: name -> is it a number?"""
+def schema(
+    columns: Iterable[str], dummies: Mapping[str, bool], *, swept: bool = False
+) -> "pa.Schema":
+    """Names and kinds of a study's columns. `dummies`: name -> is it a number?
+
+    `swept`: with the adapter's file and scale, each in a column of its own.
+    """
     import pyarrow as pa
 
     def kind(field: str) -> Any:
@@ -126,6 +135,13 @@ def schema(columns: Iterable[str], dummies: Mapping[str, bool]) -> "pa.Schema":
             ("rung", pa.int64()),
             ("recipe_id", pa.string()),
             *((f"recipe.{name}", kind(name)) for name in Recipe.model_fields),
+            *(
+                (
+                    (f"recipe.{adapters.FILE}", pa.string()),
+                    (f"recipe.{adapters.SCALE}", pa.float64()),
+                )
+                * swept
+            ),
             *((f"param.{n}", pa.float64() if real else pa.string()) for n, real in dummies.items()),
             ("image_key", pa.string()),
             ("prompt_id", pa.string()),

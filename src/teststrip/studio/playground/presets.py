@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MOST = 12
 FIELD = "recipe."
+SWEPT = ("recipe.lora", "recipe.lora_scale")  # two views of `loras`, no fields of a recipe
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _of_row(index: "Index", study: str, column: str, value: str, what: str) -> P
     fields = {
         name.removeprefix(FIELD): value
         for name, value in row.items()
-        if name.startswith(FIELD) and value is not None
+        if name.startswith(FIELD) and value is not None and name not in SWEPT
     }
     try:
         if isinstance(fields.get("loras"), str):
