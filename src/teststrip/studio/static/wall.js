@@ -45,7 +45,7 @@ function show(found, isFlat, isAgain) {
   form.dataset.state = found.state;
   history.replaceState(null, "", `${root}/wall?${found.address}`);
   tell(found, isFlat);
-  saveLinks(found.address, isFlat);
+  saveLinks(found.address);
   document.body.classList.toggle("flat-view", isFlat);
   if (found.counts.total === 0 || (!isFlat && found.cells.length === 0)) { hung = null; nothing(found); return; }
   const options = {
@@ -110,13 +110,14 @@ function unevenness(found) {
 }
 
 function legend(found, isFlat, better) {
-  const means = isFlat ? [] : found.cells.map((c) => c[6]).filter((m) => m !== null);
-  if (!means.length) return el("span", { className: "legend" }, better);
-  const ends = [Math.min(...means), Math.max(...means)];
-  const format = formatter(...ends);
+  const { heat } = found;
+  if (isFlat || !heat) return el("span", { className: "legend" }, better);
+  const format = formatter(heat.low, heat.high);
+  const ends = [(heat.below ? "≤ " : "") + format(heat.low), (heat.above ? "≥ " : "") + format(heat.high)];
   if (!found.higher_is_better) ends.reverse();
-  return el("span", { className: "legend" }, better, el("span", { className: "num" }, format(ends[0])),
-    el("span", { className: "scale", "aria-hidden": "true" }), el("span", { className: "num" }, format(ends[1])));
+  const title = heat.below || heat.above ? "The tint runs over the middle 90 % of the cells' means; what is beyond has the colour of its end" : "The tint runs over all cells' means";
+  return el("span", { className: "legend", title }, better, el("span", { className: "num" }, ends[0]),
+    el("span", { className: "scale", "aria-hidden": "true" }), el("span", { className: "num" }, ends[1]));
 }
 
 function chipsOf(found, chips) {
@@ -136,11 +137,8 @@ function oneChip(label, act) {
   return button;
 }
 
-function saveLinks(query, isFlat) {
-  for (const link of document.querySelectorAll("[data-export]")) {
-    link.href = `${root}/wall/export.${link.dataset.export}?${query}`;
-    if (link.dataset.export === "png") link.hidden = isFlat;
-  }
+function saveLinks(query) {
+  for (const link of document.querySelectorAll("[data-export]")) link.href = `${root}/wall/export.${link.dataset.export}?${query}`;
   document.querySelector("[data-plain]").href = `${root}/wall/table?${query}`;
 }
 

@@ -123,11 +123,12 @@ export class Grid {
     return line;
   }
 
-  /** 0 for the worst cell, 1 for the best. */
+  /** 0 for the worst cells, 1 for the best; beyond the range of the tint its end. */
   share(mean) {
-    if (mean === null || this.high === this.low) return 0;
-    const share = (mean - this.low) / (this.high - this.low);
-    return this.data.higher_is_better ? share : 1 - share;
+    const { heat, higher_is_better: up } = this.data;
+    if (mean === null || !heat || heat.high === heat.low) return 0;
+    const share = Math.min(1, Math.max(0, (mean - heat.low) / (heat.high - heat.low)));
+    return up ? share : 1 - share;
   }
 
   cell(r, c) {

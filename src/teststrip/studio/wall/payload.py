@@ -1,6 +1,7 @@
 """What the page's scripts and the JSON export get: walls and pages of images as plain data."""
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 from teststrip.studio.index import Entry, Index
@@ -8,6 +9,7 @@ from teststrip.studio.wall import fields as known
 from teststrip.studio.wall import query
 from teststrip.studio.wall.axes import Value
 from teststrip.studio.wall.build import Shown, Wall
+from teststrip.studio.wall.heat import heat_of
 from teststrip.studio.wall.view import AXES, View, part
 
 LONGEST_PROMPT, MOST_IN_PAGE = 300, 500
@@ -45,10 +47,13 @@ def _pinned(name: str, view: View) -> bool:
 def wall(made: Wall, view: View, entry: Entry, index: Index) -> dict[str, Any]:
     """Cells: row, column, total, failed, images, prompts, mean, low, high, seconds, their images.
 
-    An image: slot, key, score, how many it stands for, prompt_id, seed.
+    An image: slot, key, score, how many it stands for, prompt_id, seed. `heat`: what the tint
+    runs over.
     """
     prompts = {row[PROMPT] for cell in made.cells.values() for row in cell["images_shown"]}
+    heat = heat_of(cell["mean"] for cell in made.cells.values())
     return head(view, entry, index) | {
+        "heat": asdict(heat) if heat else None,
         "columns": [_line(pair) for pair in made.columns],
         "rows": [_line(pair) for pair in made.rows],
         "cells": [

@@ -10,7 +10,7 @@ from teststrip.errors import ConfigError
 from teststrip.studio import pages
 from teststrip.studio.index import Entry
 from teststrip.studio.parts import Parts
-from teststrip.studio.wall import export, image, payload, picture
+from teststrip.studio.wall import export, flat_picture, image, payload, picture
 from teststrip.studio.wall.build import Wall, build
 from teststrip.studio.wall.defaults import first_view
 from teststrip.studio.wall.panel import panel
@@ -132,11 +132,12 @@ def as_csv(request: Request, parts: Needed) -> Response:
 
 @router.get("/wall/export.png")
 def as_png(request: Request, parts: Needed) -> Response:
-    """The wall drawn: labels, numbers and matched images."""
+    """The wall drawn: labels, numbers and matched images; without axes, the first images."""
     view, entry = asked(request, parts)
-    axes_only(view)
-    made = build(view, entry, parts.index)
-    body = picture.draw(made, view, entry, parts.index, parts.pictures)
+    if view.is_flat:
+        body = flat_picture.draw(view, entry, parts.index, parts.pictures)
+    else:
+        body = picture.draw(build(view, entry, parts.index), view, entry, parts.pictures)
     return _file(body, "image/png", entry, "png")
 
 
