@@ -80,8 +80,11 @@ def recipe_name(recipe_id: str, ranking: Ranking) -> str:
     return sentence_name(known) if known else f"recipe {recipe_id}"
 
 
-def settled_by(row: Comparison) -> str:
-    """How many prompts would settle it, if the gain is as seen; empty where none would."""
+def settled_by(row: Comparison, unit: str = "prompt") -> str:
+    """How many prompts would settle it, if the gain is as seen; empty where none would.
+
+    `unit`: what is independent, where it is something else than a prompt.
+    """
     if not row.gain.mean > 0 or not row.effect_size or row.prompts < 2:
         return ""
     sd = row.gain.mean / row.effect_size
@@ -89,10 +92,10 @@ def settled_by(row: Comparison) -> str:
     seen = Spread(interplay=sd / 2**0.5, residual=0.0, source="the held-out images")
     needed = prompts_needed(row.gain.mean, seen, seeds, row.family)
     if needed is None or needed > TOO_MANY:
-        return f"If the gain is as small as that, more than {TOO_MANY:,} prompts would be needed."
+        return f"If the gain is as small as that, more than {TOO_MANY:,} {unit}s would be needed."
     if needed <= row.prompts:
         return ""
-    return f"If the gain is as seen, {needed:,} such prompts would settle it in 80 % of cases."
+    return f"If the gain is as seen, {needed:,} such {unit}s would settle it in 80 % of cases."
 
 
 def _p(value: float) -> str:
