@@ -38,8 +38,9 @@ log = logging.getLogger(__name__)
 class Measures:
     """One run's numbers. Only the process that writes the run has one; one thread at a time.
 
-    `folder`: the run's. `owned`: a generator that `close` closes. Without `generator` or validation prompts there are no images; without
-    `tracker` nothing goes to MLflow. Raises ConfigError where the validation recipe is wrong.
+    `folder`: the run's. Without `generator` or validation prompts there are no images, without
+    `tracker` nothing goes to MLflow. `owned`: a generator that `close` closes. Raises ConfigError
+    where the validation recipe is wrong.
     """
 
     def __init__(
