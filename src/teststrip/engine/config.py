@@ -14,6 +14,7 @@ class EngineConfig(Frozen):
     `deterministic` pads every forward to `max_rows`, so that a picture's bytes never depend on
     its neighbours. `dtype` "auto" is bf16 on CPUs and GPUs that compute in it, else fp32 (CPU) or
     fp16 (GPU). `patience`: how many requests may overtake the oldest waiting one.
+    `cached_adapters`: LoRAs that stay loaded; who was not used longest goes.
     """
 
     model: str = Field(default="builtin", min_length=1, max_length=500)
@@ -24,5 +25,6 @@ class EngineConfig(Frozen):
     deterministic: bool = False
     finish_threads: int | None = Field(default=None, ge=0, le=4)
     patience: int = Field(default=64, ge=0)
+    cached_adapters: int = Field(default=8, ge=1, le=256)
     cached_prompts: int = Field(default=1024, ge=2)
     allow_pickle: bool = False

@@ -13,8 +13,9 @@ import torch
 
 from teststrip import png
 from teststrip.config import parse
+from teststrip.engine import adapter_files, loading
 from teststrip.engine import device as devices
-from teststrip.engine import loading
+from teststrip.engine.adapter_files import AdapterFiles
 from teststrip.engine.config import EngineConfig
 from teststrip.engine.finish import Finisher
 from teststrip.engine.flight import Flight
@@ -54,6 +55,7 @@ class Engine:
         self.fingerprint = f"{fingerprint}-{dtype}"
         self.dtype = dtype
         self._pipeline = pipeline
+        self._adapters = AdapterFiles()
         self._prompts = PromptCache(config.cached_prompts)
         self._scheduler: StepScheduler[Flight] = StepScheduler(config.max_rows, config.patience)
         threads = config.finish_threads
@@ -85,7 +87,7 @@ class Engine:
         )
         devices.prepare(device, deterministic=config.deterministic)
         return cls(
-            StableDiffusion(pipe),
+            StableDiffusion(pipe, config.cached_adapters),
             config,
             fingerprint=loading.fingerprint(Path(folder)),
             defaults=loading.default_fields(folder),
@@ -104,10 +106,17 @@ class Engine:
         self._flights.clear()
         self._pipeline.close()
 
+    def fingerprint_of(self, recipe: Recipe) -> str:
+        """Weights that would make this recipe's images: the model's and its adapters' content.
+
+        Raises ModelError for an adapter file that is not there.
+        """
+        return adapter_files.fingerprint(self.fingerprint, self._adapters.find(recipe.loras))
+
     # -- the small interface, for services ------------------------------------------------------
 
     def add_request(self, request: Request) -> int:
-        """Queue one image; returns its ticket. Raises ConfigError if this engine can't make it."""
+        """Queue one image; returns its ticket. Raises ConfigError, ModelError."""
         recipe = request.recipe
         if recipe.model != self.config.model or recipe.revision != self.config.revision:
             raise ConfigError(
@@ -119,14 +128,17 @@ class Engine:
                 f"this engine computes in {self.dtype}, the recipe asks for {recipe.dtype}"
             )
         width, height = self._pipeline.size(recipe)
+        adapters = self._adapters.find(recipe.loras)
+        fingerprint = adapter_files.fingerprint(self.fingerprint, adapters)
         flight = Flight(
             ticket=next(self._tickets),
             request=request,
-            image_key=request.image_key(self.fingerprint),
-            batch_key=(width, height, recipe.loras),
+            image_key=request.image_key(fingerprint),
+            batch_key=(width, height, adapters),
             rows=2 if self._pipeline.is_guided(recipe) else 1,
             width=width,
             height=height,
+            adapters=adapters,
         )
         self._flights[flight.ticket] = flight
         self._scheduler.add(flight)
@@ -218,7 +230,7 @@ class Engine:
         if not batch:
             return failed
         try:
-            self._pipeline.use_adapters(batch[0].request.recipe.loras)
+            self._pipeline.use_adapters(batch[0].adapters)
         except TeststripError as exc:
             return [(flight, exc) for flight in batch]
         for flight in batch:
@@ -294,6 +306,11 @@ class Engine:
             return Failure(flight.request, flight.image_key, reason)
         calls = flight.index
         facts = self._facts | {"model_calls": calls, "image_key": flight.image_key}
+        if flight.adapters:
+            facts |= {
+                "fingerprint": adapter_files.fingerprint(self.fingerprint, flight.adapters),
+                "adapters": [adapter.digest for adapter in flight.adapters],
+            }
         data = png.write(image, flight.request, facts)
         seconds = flight.seconds + time.perf_counter() - begun
         return Generation(flight.request, flight.image_key, data, seconds, calls, facts)

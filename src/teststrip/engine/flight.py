@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from teststrip.engine.adapter_files import Adapter
 from teststrip.engine.noise_schedulers import build
 from teststrip.engine.pipelines.base import StepPipeline
 from teststrip.engine.prompts import PromptCache
@@ -30,6 +31,7 @@ class Flight:
     rows: int
     width: int
     height: int
+    adapters: tuple[Adapter, ...] = ()
     index: int = 0
     seconds: float = 0.0
     noise_scheduler: Any = None
@@ -66,10 +68,10 @@ class Flight:
         """
         recipe, block = self.request.recipe, self.request.block
         noise_scheduler = build(self.request, pipeline.noise_config, pipeline.device)
-        positive = prompts.encode(pipeline, self.request.text, recipe.loras, recipe.clip_skip)
+        positive = prompts.encode(pipeline, self.request.text, self.adapters, recipe.clip_skip)
         if self.rows == 2:
             # The pipeline applies clip skip to the positive prompt only.
-            negative = prompts.encode(pipeline, recipe.negative_prompt, recipe.loras, 0)
+            negative = prompts.encode(pipeline, recipe.negative_prompt, self.adapters, 0)
             self.conditions = (negative, positive)
         else:
             self.conditions = (positive,)

@@ -38,8 +38,8 @@ class EnginePool:
         return self._engines[key]
 
     def fingerprint(self, recipe: Recipe) -> str:
-        """Weights and precision that would make this recipe's images."""
-        return self.engine(recipe).fingerprint
+        """Weights, adapters and precision that would make this recipe's images."""
+        return self.engine(recipe).fingerprint_of(recipe)
 
     def generate(
         self, requests: Iterable[Request], on_progress: OnProgress | None = None

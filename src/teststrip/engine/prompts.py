@@ -4,8 +4,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+from teststrip.engine.adapter_files import Adapter
 from teststrip.engine.pipelines.base import StepPipeline
-from teststrip.recipe import Lora
 
 
 class PromptCache:
@@ -17,13 +17,13 @@ class PromptCache:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._kept: OrderedDict[tuple[str, tuple[Lora, ...], int], Any] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, tuple[Adapter, ...], int], Any] = OrderedDict()
 
     def encode(
-        self, pipeline: StepPipeline, text: str, loras: Sequence[Lora], clip_skip: int
+        self, pipeline: StepPipeline, text: str, adapters: Sequence[Adapter], clip_skip: int
     ) -> Any:
-        """The embedding of `text`; the pipeline must have `loras` active."""
-        key = (text, tuple(loras), clip_skip)
+        """The embedding of `text`; the pipeline must have `adapters` active."""
+        key = (text, tuple(adapters), clip_skip)
         if key not in self._kept:
             self._kept[key] = pipeline.encode(text, clip_skip=clip_skip)
             if len(self._kept) > self._size:

@@ -25,7 +25,8 @@ R = TypeVar("R", bound=Rider)
 class StepScheduler(Generic[R]):
     """First come, first served; a request that fits may overtake one that does not, but no more
     than `patience` times. Requests on board stay on board until they are removed: continuous
-    batching at the granularity of a step.
+    batching at the granularity of a step. When the last one leaves, those that wait with its batch
+    key (adapter set, size) come next, so that mixed traffic does not change adapters at each step.
     """
 
     def __init__(self, max_rows: int, patience: int = 64) -> None:
@@ -34,6 +35,7 @@ class StepScheduler(Generic[R]):
         self.waiting: deque[R] = deque()
         self.running: list[R] = []
         self._overtaken = 0
+        self._last_key: Hashable = None
 
     def __len__(self) -> int:
         return len(self.waiting) + len(self.running)
@@ -69,17 +71,24 @@ class StepScheduler(Generic[R]):
     def _admit(self) -> None:
         free = self.max_rows - sum(rider.rows for rider in self.running)
         passed: deque[R] = deque()
+        key = self._key()
         while self.waiting and free > 0:
             rider = self.waiting.popleft()
-            fits = rider.rows <= free and (
-                not self.running or rider.batch_key == self.running[0].batch_key
-            )
+            fits = rider.rows <= free and (key is None or rider.batch_key == key)
             if fits and (not passed or self._overtaken < self.patience):
                 self._overtaken = self._overtaken + 1 if passed else 0
                 self.running.append(rider)
+                key = self._last_key = rider.batch_key
                 free -= rider.rows
             else:
                 passed.append(rider)
                 if self._overtaken >= self.patience:
                     break
         self.waiting.extendleft(reversed(passed))
+
+    def _key(self) -> Hashable:
+        """The batch key that may board; None is any."""
+        if self.running:
+            return self.running[0].batch_key
+        is_wanted = any(rider.batch_key == self._last_key for rider in self.waiting)
+        return self._last_key if is_wanted and self._overtaken < self.patience else None

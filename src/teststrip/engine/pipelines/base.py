@@ -5,7 +5,8 @@ from typing import Any, Protocol
 
 import torch
 
-from teststrip.recipe import Lora, Recipe
+from teststrip.engine.adapter_files import Adapter
+from teststrip.recipe import Recipe
 
 
 class StepPipeline(Protocol):
@@ -59,7 +60,7 @@ class StepPipeline(Protocol):
         """One image: latents [1, C, h, w] -> PIL image, RGB uint8."""
         ...
 
-    def use_adapters(self, loras: Sequence[Lora]) -> None:
+    def use_adapters(self, adapters: Sequence[Adapter]) -> None:
         """Activate exactly these adapters at these scales (part of the batch key)."""
         ...
 

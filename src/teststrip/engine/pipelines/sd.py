@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
+from teststrip.engine.adapter_files import Adapter
 from teststrip.engine.adapters import Adapters
 from teststrip.errors import ConfigError
-from teststrip.recipe import Lora, Recipe
+from teststrip.recipe import Recipe
 
 
 class StableDiffusion:
@@ -18,10 +19,10 @@ class StableDiffusion:
     so that one request alone is bit-identical to the pipeline's own `__call__`.
     """
 
-    def __init__(self, pipe: Any) -> None:
+    def __init__(self, pipe: Any, adapters: int = 8) -> None:
         self.pipe = pipe
         self.unet = pipe.unet
-        self.adapters = Adapters(pipe)
+        self.adapters = Adapters(pipe, adapters)
         # diffusers walks all parameters to answer this: 1 ms a call, several calls a step.
         self._device = pipe.unet.device
         self._embeds_guidance = pipe.unet.config.time_cond_proj_dim is not None
@@ -102,9 +103,9 @@ class StableDiffusion:
         image = self.pipe.vae.decode(latents / factor, return_dict=False)[0]
         return self.pipe.image_processor.postprocess(image, output_type="pil")[0]
 
-    def use_adapters(self, loras: Sequence[Lora]) -> None:
+    def use_adapters(self, adapters: Sequence[Adapter]) -> None:
         """Activate exactly these LoRAs."""
-        self.adapters.use(loras)
+        self.adapters.use(adapters)
 
     def close(self) -> None:
         """Free the weights."""
