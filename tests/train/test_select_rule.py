@@ -1,5 +1,7 @@
 """Select: the rule holds on runs whose truth is known, and says what it does in plain words."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -119,7 +121,8 @@ def near(run, share, steps):
     samples["nearest@1"] = 0.6
     hit = samples["step"].isin(steps) & (samples.groupby("step").cumcount() < share * 24)
     samples.loc[hit, "nearest@1"] = 0.99
-    return run_of(run.held_out, samples, run.scores | {"nearest@1": False})
+    found = run_of(run.held_out, samples, run.scores | {"nearest@1": False})
+    return replace(found, honest=tuple(np.linspace(0.5, 0.9, 12)))
 
 
 def test_a_checkpoint_that_copies_training_pictures_is_out():

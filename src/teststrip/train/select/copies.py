@@ -1,28 +1,37 @@
 """Checkpoints whose pictures come too near to a training picture: memorised, not learnt.
 
-A guard and no test: it drops a checkpoint on suspicion, since a copy that is let through costs
-more than a checkpoint that is dropped. What comes near is only what the measure sees (a
-similarity of CLIP's image features, see docs/scorers.md); a low share is no proof that nothing
-was memorised.
+How near is too near is asked of the held-out pictures: honest pictures of the same kind that were
+never trained on. A picture counts as a copy where it comes nearer to a training picture than every
+held-out picture does. One more honest picture would do so with probability 1 / (n + 1), so that
+many are let pass, 5 % more, and what the base model makes itself.
+
+A guard and no test: it drops a checkpoint on suspicion. What comes near is only what the measure
+sees (the similarity of CLIP's image features); a low share is no proof that nothing was memorised.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from teststrip.train.select.measured import BASE, Measured
 
-LIMIT = 0.95  # similarity from which a picture counts as a copy
-MOST = 0.05  # share of copies that is let pass, beyond the base model's own
+MOST = 0.05
 
 
 @dataclass(frozen=True)
 class Copies:
-    """Pictures at a checkpoint whose similarity to a training picture reaches `limit`."""
+    """Pictures at a checkpoint whose similarity to a training picture is above `limit`.
+
+    `allowed`: the share of them that is let pass, beyond `base_share`.
+    """
 
     step: int
     copies: int
     pictures: int
-    base_share: float
     limit: float
+    allowed: float
+    base_share: float
 
     @property
     def share(self) -> float:
@@ -31,21 +40,40 @@ class Copies:
 
     @property
     def too_many(self) -> bool:
-        """More than 5 % beyond what the base model makes, which has seen none of them."""
-        return self.share - self.base_share > MOST
+        """More than honest pictures and the base model, which has seen none of them, account for"""
+        return self.share - self.base_share > self.allowed
 
 
-def copies_of(run: Measured, limit: float = LIMIT) -> dict[int, Copies]:
-    """Of each checkpoint; empty where nearness was not measured."""
+def copies_of(run: Measured, limit: float | None = None) -> dict[int, Copies]:
+    """Of each checkpoint; empty where nearness, or what is honest, is not known.
+
+    `limit`: a similarity, given by whoever knows better than the held-out pictures.
+    """
     column = run.nearest
-    if column is None or run.samples is None:
+    if column is None or run.samples is None or (limit is None and not run.honest):
         return {}
+    allowed = MOST if limit is not None else MOST + 1 / (len(run.honest) + 1)
+    limit = max(run.honest) if limit is None else limit
     known = run.samples[run.samples[column].notna()]
     groups = {int(step): rows[column] for step, rows in known.groupby("step")}
     base = groups.get(BASE)
-    own = float((base >= limit).mean()) if base is not None and len(base) else 0.0
+    own = float((base > limit).mean()) if base is not None and len(base) else 0.0
     return {
-        step: Copies(step, int((values >= limit).sum()), len(values), own, limit)
+        step: Copies(step, int((values > limit).sum()), len(values), limit, allowed, own)
         for step, values in groups.items()
         if step != BASE
     }
+
+
+def honest_nearness(source: Path, manifest: Path, options: Mapping[str, Any]) -> tuple[float, ...]:
+    """Of each held-out picture: its similarity to the nearest training picture.
+
+    `options`: of the CLIP that the run was judged with. Raises ConfigError, ModelError.
+    """
+    from teststrip.score.likeness import LikenessScorer
+
+    told = {**options, "folder": str(source), "manifest": str(manifest)}
+    train, held_out = (
+        LikenessScorer(**told, split=split).vectors for split in ("train", "held_out")
+    )
+    return tuple(float(value) for value in (held_out @ train.T).max(dim=1).values)

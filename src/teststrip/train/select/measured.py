@@ -22,7 +22,8 @@ class Measured:
 
     `samples`: columns step, prompt_id, prompt, seed, png and the scores, of which `scores` says
     whether higher is better; None where no picture was made. Steps without a checkpoint are left
-    out, but for step 0, the base model.
+    out, but for step 0, the base model. `honest`: how near each held-out picture comes to a
+    training picture, empty where that was not asked.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Measured:
     held_out: "pd.DataFrame | None" = field(repr=False)
     samples: "pd.DataFrame | None" = field(repr=False)
     scores: Mapping[str, bool]
+    honest: tuple[float, ...] = ()
 
     @property
     def steps(self) -> tuple[int, ...]:

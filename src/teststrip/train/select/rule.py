@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from teststrip.errors import ConfigError
-from teststrip.train.select.copies import LIMIT, Copies, copies_of
+from teststrip.train.select.copies import Copies, copies_of
 from teststrip.train.select.criterion import Criterion, loss_of, score_of
 from teststrip.train.select.measured import BASE, NEAREST, Measured
 from teststrip.train.select.trend import Trend, trend
@@ -25,6 +25,7 @@ from teststrip.train.select.trend import Trend, trend
 ERROR = 0.05
 By = Literal["both", "loss", "score"]
 PREFERRED = ("likeness",)  # what a training is for, where it was measured
+NOT_BY_ITSELF = (NEAREST, "diversity")  # noise is diverse, and near to nothing
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Options:
 
     by: By = "both"
     score: str | None = None
-    copy_limit: float = LIMIT
+    copy_limit: float | None = None
     keep_back: tuple[str, ...] = ()
 
 
@@ -71,7 +72,7 @@ class Choice:
 def choose(run: Measured, options: Options | None = None) -> Choice:
     """Apply the rule. Raises ConfigError for a score that the run does not have."""
     options = options or Options()
-    column = _column(run, options)
+    column = deciding_score(run, options)
     asks_loss = options.by != "score" and run.held_out is not None
     asks_score = options.by != "loss" and column is not None and run.samples is not None
     confidence = 1 - ERROR / (asks_loss + asks_score or 1)
@@ -118,9 +119,9 @@ def choose(run: Measured, options: Options | None = None) -> Choice:
     )
 
 
-def _column(run: Measured, options: Options) -> str | None:
-    """The score that decides; None where the run has none."""
-    fit = [c for c in run.scores if not c.startswith(NEAREST)]
+def deciding_score(run: Measured, options: Options) -> str | None:
+    """The score that decides; None where the run has none. Raises ConfigError for an unknown."""
+    fit = [c for c in run.scores if not c.startswith(NOT_BY_ITSELF)]
     if options.score is not None:
         found = [c for c in run.scores if c == options.score] or [
             c for c in run.scores if c.startswith(options.score)
@@ -160,8 +161,8 @@ def _against_it(step: int, asked: Iterable[Criterion], copies: Copies | None) ->
             return f"{criterion.name} is worse than the base model's"
     if copies is not None and copies.too_many:
         return (
-            f"{copies.copies} of its {copies.pictures} pictures are as near to a training picture "
-            f"as {copies.limit:g}: memorised"
+            f"{copies.copies} of its {copies.pictures} pictures come nearer to a training picture "
+            f"than {copies.limit:.3f}: memorised"
         )
     return ""
 
@@ -188,4 +189,4 @@ def _beside(run: Measured, column: str | None, options: Options) -> tuple[Criter
     return tuple(c for c in found if isinstance(c, Criterion))
 
 
-__all__ = ["BASE", "Choice", "Options", "choose"]
+__all__ = ["BASE", "Choice", "Options", "choose", "deciding_score"]

@@ -43,11 +43,20 @@ def lines(choice: Choice) -> list[str]:
         out.append(_trend(choice.trend, choice.loss))
     out += [f"step {step} is out: {reason}" for step, reason in sorted(choice.out.items())]
     if choice.copies:
+        honest = 0 if choice.options.copy_limit is not None else len(choice.run.honest)
         most = max(choice.copies.values(), key=lambda c: c.share)
         out.append(
             f"copies: at most {percent(most.share)} of the pictures of a checkpoint (step "
-            f"{most.step}, {count(most.pictures, 'picture')}) come as near to a training picture "
-            f"as {most.limit:g}; the base model's own: {percent(most.base_share)}"
+            f"{most.step}, {count(most.pictures, 'picture')}) come nearer to a training picture "
+            f"than {most.limit:.3f} ("
+            + (f"the nearest of {count(honest, 'held-out picture')}" if honest else "as given")
+            + f"); let pass are {percent(most.allowed)} beyond the base model's "
+            f"{percent(most.base_share)}"
+        )
+    elif choice.run.nearest is not None:
+        out.append(
+            "copies: not judged; without held-out pictures nothing tells how near an honest "
+            "picture comes (--copy-limit gives a similarity)"
         )
     for criterion in choice.beside:
         if choice.leader is not None and criterion.has_base and criterion.row(choice.leader):
