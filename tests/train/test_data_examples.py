@@ -1,6 +1,7 @@
 """Batches for the loop: the same numbers with and without caches."""
 
 import logging
+import pickle
 
 import numpy as np
 import pytest
@@ -274,3 +275,12 @@ def test_a_picture_that_vanished_is_named(config, model, tmp_path):
 
     with pytest.raises(ConfigError, match=r"1\.png was readable when the run began"):
         found.batch([0, 1], None)
+
+
+def test_pictures_can_be_handed_to_other_processes(config, tmp_path):
+    prepared = prepare(config(), tmp_path / "run")
+
+    again = pickle.loads(pickle.dumps(prepared))
+
+    assert again == prepared
+    assert again.train[0].open().tobytes() == prepared.train[0].open().tobytes()

@@ -14,7 +14,7 @@ from teststrip.errors import StorageError
 from teststrip.files import write_atomic
 from teststrip.recipe import canonical_json
 
-MOST_BYTES = 512 * 2**20
+MOST_BYTES = 256 * 2**20
 Tensors = Mapping[str, torch.Tensor]
 log = logging.getLogger(__name__)
 
