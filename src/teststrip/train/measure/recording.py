@@ -85,9 +85,9 @@ class Recording:
         self._do("end", lambda tracker: tracker.finish(state, why))
         if self._tracker is not None and (self._waiting or self._undone):
             log.warning(
-                "%s is not complete in MLflow; `teststrip train resume %s` sends the rest",
+                "training run %s is not complete in MLflow; its folder has all: %s",
                 self._folder.name,
-                self._folder.name,
+                self._folder.path,
             )
 
     def _do(self, what: str, call: "Callable[[TrainingTracker], None]") -> None:
