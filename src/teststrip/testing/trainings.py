@@ -22,13 +22,14 @@ def world(
     seeds: int = 2,
     interplay: float = 0.25,
     residual: float = 0.5,
+    drift: float = 0.0,
     heavy: bool = False,
 ) -> Measured:
     """`worth`: true gain of each checkpoint over the base model, in SDs of single images.
 
     Loss falls and the score rises by it. Every picture (prompt) has a level of its own, which all
-    steps share, an interplay with each step, and noise. `heavy`: t-distributed with 3 degrees of
-    freedom, scaled to the same spread.
+    steps share, an interplay with each step, a drift over the steps, and noise. `heavy`: all of it
+    t-distributed with 3 degrees of freedom, scaled to the same spread.
     """
     rng = np.random.default_rng([7, seed])
 
@@ -36,8 +37,15 @@ def world(
         out = rng.standard_t(3, shape) / 3**0.5 if heavy else rng.standard_normal(shape)
         return np.asarray(out, dtype=np.float64)
 
+    def wander(units: int) -> NDArray[np.float64]:
+        """[steps, units]: 0 at the base model, `drift` wide at the end, neighbours alike."""
+        if not drift:
+            return np.zeros((1, units))
+        walk = np.cumsum(draw(len(STEPS), units), axis=0) / len(STEPS) ** 0.5
+        return drift * np.concatenate([np.zeros((1, units)), walk])
+
     steps, gain = (0, *STEPS), np.array([0.0, *worth])
-    loss = draw(1, pictures) - gain[:, None]
+    loss = draw(1, pictures) - gain[:, None] + wander(pictures)
     loss = loss + interplay * draw(len(steps), pictures) + residual * draw(len(steps), pictures)
     held_out = pd.DataFrame(
         [
@@ -47,6 +55,7 @@ def world(
         ]
     )
     value = draw(1, prompts, 1) + 0.6 * draw(1, prompts, seeds) + gain[:, None, None]
+    value = value + wander(prompts)[:, :, None]
     value = value + interplay * draw(len(steps), prompts, 1)
     value = value + residual * draw(len(steps), prompts, seeds)
     samples = pd.DataFrame(

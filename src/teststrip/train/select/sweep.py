@@ -25,6 +25,7 @@ HELD_OUT = 1 / 3
 BLOCKS = 32
 MOST_SEEDS = 8
 MOST_CHECKPOINTS = 4
+LOCAL = Named(name="local")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Sweep:
     scales: tuple[float, ...] = SCALES
     prompts: tuple[str, ...] = ()
     checkpoints: int = MOST_CHECKPOINTS
-    generator: Named = Named(name="local")
+    generator: Named = LOCAL
 
 
 def check_sweep(sweep: Sweep) -> None:
