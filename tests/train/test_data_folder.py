@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from PIL import Image
 
 from teststrip.errors import ConfigError
 from teststrip.train.config import TrainConfig
-from teststrip.train.data.picture import upright
+from teststrip.train.data.picture import size_of, upright
 from teststrip.train.data.prepare import Prepared, prepare
 
 
@@ -122,6 +124,63 @@ def test_every_fault_is_told_at_once_by_name(tmp_path):
     assert "good.png" not in told
 
 
+def test_pipes_and_links_to_nothing_are_told_and_odd_metadata_is_no_fault(tmp_path):
+    folder = tmp_path / "pictures"
+    whole = draw(folder / "a.tiff", 0).read_bytes()
+    odd = Image.Exif()
+    odd[0x0112] = 1
+    draw(folder / "odd.jpg", 1, exif=odd)
+    data = (folder / "odd.jpg").read_bytes()
+    at = data.index(b"Exif") + 6
+    (folder / "odd.jpg").write_bytes(data[: at + 4] + b"\xff\xff\xff\x00" + data[at + 8 :])
+    os.mkfifo(folder / "pipe.png")
+    (folder / "link.png").symlink_to(tmp_path / "nothing.png")
+    (folder / "cut.tiff").write_bytes(whole[:400])
+
+    told = faults(folder, caption="c")
+
+    assert "pipe.png: cannot be used: no ordinary file" in told
+    assert "link.png: cannot be used: [Errno 2] No such file" in told
+    assert "cut.tiff: cannot be used: " in told
+    assert "odd.jpg" not in told
+    assert "a.tiff" not in told
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_damaged_bytes_are_a_picture_or_an_os_error_and_nothing_else(kind):
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (12, 15, 3), dtype=np.uint8))
+    whole = np.frombuffer(encoded(image, kind), np.uint8)
+    for _ in range(150):
+        bad = whole.copy()
+        bad[rng.integers(0, min(len(bad), 400), 3)] = rng.integers(0, 256, 3)
+        data = bad[: rng.integers(1, len(bad) + 1)].tobytes()
+        try:
+            width, height = size_of(data)
+            if width * height < 10**6:
+                upright(data)
+        except OSError:
+            continue
+
+
+def test_copies_that_were_saved_anew_stand_on_one_side(tmp_path):
+    folder = tmp_path / "pictures"
+    for number in range(12):
+        draw(folder / f"{number}.png", number)
+        draw(folder / f"{number}.bmp", number)
+
+    prepared = prepare(config(folder, caption="c", held_out=0.4), tmp_path / "run")
+
+    trained, held = (
+        {p.name.split(".")[0] for p in part} for part in (prepared.train, prepared.held_out)
+    )
+    assert held
+    assert not trained & held
+    assert len(prepared.train) == 2 * len(trained)
+    assert len(prepared.held_out) == len(held)
+
+
 def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path):
     folder = tmp_path / "pictures"
     draw(folder / "a.png", 0)
@@ -130,8 +189,6 @@ def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path):
         Image.new("1", (16, 16)).save(head, "PNG")
         data = bytearray(head.getvalue())
         data[16:24] = size[0].to_bytes(4, "big") + size[1].to_bytes(4, "big")
-        import zlib
-
         data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
         (folder / name).write_bytes(bytes(data))
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from teststrip.errors import ConfigError, ModelError
 from teststrip.train.cache.store import TensorStore, key_of
-from teststrip.train.data.picture import Picture, large_pictures
+from teststrip.train.data.picture import Picture, quiet_reading
 from teststrip.train.data.shapes import View, cut, scale
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Latents:
     def _make(self, wanted: Sequence[Wanted]) -> list[Moments]:
         different = {picture.sha256: (picture, seen) for picture, seen in wanted}
         fresh = [row for sha256, row in different.items() if sha256 not in self._scaled]
-        with large_pictures(), ThreadPoolExecutor(THREADS) as threads:
+        with quiet_reading(), ThreadPoolExecutor(THREADS) as threads:
             opened = list(threads.map(_open, fresh))
         kept = {sha256: self._scaled[sha256] for sha256 in different if sha256 in self._scaled}
         self._scaled = kept | {p.sha256: i for (p, _), i in zip(fresh, opened, strict=True)}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from functools import partial
 from pathlib import Path
 
@@ -36,8 +37,11 @@ def list_folder(folder: Path, caption_column: str) -> Listing:
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a file. Raises OSError where it is too large to be a picture."""
-    if path.stat().st_size > MOST_BYTES:
+    """The bytes of a file. Raises OSError where it is none, or too large to be a picture."""
+    told = path.stat()
+    if not stat.S_ISREG(told.st_mode):
+        raise OSError("no ordinary file")  # reading a pipe would wait for ever
+    if told.st_size > MOST_BYTES:
         raise OSError(f"more than {MOST_BYTES // 2**20} MiB")
     return path.read_bytes()
 

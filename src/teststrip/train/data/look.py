@@ -13,7 +13,7 @@ from teststrip.train.data.picture import (
     LEAST_SIDE,
     MOST_PIXELS,
     Picture,
-    large_pictures,
+    quiet_reading,
     size_of,
     upright,
 )
@@ -35,7 +35,7 @@ def look_at_all(listing: Listing, fallback: str) -> tuple[list[Picture], dict[st
     """
     pictures: list[Picture] = []
     by_pixels: dict[str, list[str]] = {}
-    with large_pictures(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+    with quiet_reading(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
         for found, looked in zip(
             listing.found, threads.map(partial(_look_at, fallback), listing.found), strict=True
         ):

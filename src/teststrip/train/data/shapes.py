@@ -35,7 +35,8 @@ def buckets(size: Size, multiple: int) -> list[Size]:
     """
     area = size[0] * size[1]
     found = {size}
-    for width in range(multiple, area // multiple + 1, multiple):
+    widest = math.isqrt(int(area * LONGEST_TO_SHORTEST))
+    for width in range(multiple, widest + 1, multiple):
         height = area // width // multiple * multiple
         if height and 1 / LONGEST_TO_SHORTEST <= width / height <= LONGEST_TO_SHORTEST:
             found.add((width, height))
