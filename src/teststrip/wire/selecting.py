@@ -13,16 +13,20 @@ from teststrip.wire.bench import Bench
 from teststrip.wire.confirming import Findings, confirm, to_json
 
 if TYPE_CHECKING:
-    from teststrip.recipe import Recipe
+    import pandas as pd
+
+    from teststrip.recipe import Lora
     from teststrip.study.result import Event
     from teststrip.train.config import TrainConfig
     from teststrip.train.folder import RunFolder
+    from teststrip.train.select.copies import Copies
     from teststrip.train.select.measured import Measured
     from teststrip.train.select.rule import Choice, Options
     from teststrip.train.select.sweep import Sweep
 
 SELECT = "select.json"
 ALIAS = "challenger"
+MOST_NAMED = 4
 log = logging.getLogger(__name__)
 
 
@@ -146,6 +150,7 @@ def _tried(
     on_event: "Callable[[Event], None] | None",
 ) -> Selection:
     """The study, confirmed: its champion is the selection, without one there is none."""
+    from teststrip.evidence import table
     from teststrip.study import Study
     from teststrip.train.select.rule import deciding_score
     from teststrip.train.select.sweep import step_of, study_of
@@ -162,23 +167,56 @@ def _tried(
             "checkpoints' records, but pictures made afresh do not bear it out. "
         )
         return Selection(choice, None, 1.0, text + found.headline, found)
-    recipe = _recipe(found, champion)
-    lora = recipe.loras[0]
+    images = table.load(found.study.folder.table, found.facts.objective)
+    lora = _adapter(images, found, champion)
     step = step_of(choice, lora.path)
-    text = f"Step {step} at scale {lora.scale:g}. {found.headline} Before that: {why(choice)}"
+    copies = _copies(choice, step, images, found, champion)
+    if copies is not None and copies.too_many:
+        text = f"No checkpoint of {choice.run.name} is chosen: step {step} at scale "
+        return Selection(choice, None, 1.0, f"{text}{lora.scale:g} won, but {copies}.", found)
+    text = f"Step {step} at scale {lora.scale:g}. {found.headline}{_alike(found, champion)}"
+    text += f" Before that: {why(choice)}"
     note = f"to make it the champion: teststrip study promote {plan.name} --model-name NAME"
     return Selection(choice, step, lora.scale, text, found, note)
 
 
-def _recipe(found: Findings, recipe_id: str) -> "Recipe":
-    from teststrip.evidence import table
+def _adapter(images: "pd.DataFrame", found: Findings, recipe_id: str) -> "Lora":
     from teststrip.evidence.reproduce import recipe_of
 
-    images = table.load(found.study.folder.table, found.facts.objective)
     recipe = recipe_of(images[images["recipe_id"] == recipe_id].iloc[0])
     if recipe is None or not recipe.loras:
         raise StudyError(f"study {found.facts.name!r}: recipe {recipe_id} has no adapter")
-    return recipe
+    return recipe.loras[0]
+
+
+def _copies(
+    choice: "Choice", step: int, images: "pd.DataFrame", found: Findings, champion: str
+) -> "Copies | None":
+    """Does the winner copy training pictures at its scale? None where nearness is not known."""
+    from teststrip.train.select.copies import copies_in
+
+    column = next((name for name in images if str(name).startswith("nearest:")), None)
+    if column is None:
+        return None
+    mine, base = (
+        images[images["recipe_id"] == name][column] for name in (champion, found.facts.baseline)
+    )
+    return copies_in(choice.run, step, mine, base, choice.options.copy_limit)
+
+
+def _alike(found: Findings, champion: str) -> str:
+    """The others that the search could not tell from it; a winner among equals says so."""
+    from teststrip.evidence.verdict import recipe_name
+
+    ranking = found.ranking
+    others = [i for i in ranking.best_set if i not in (champion, ranking.baseline)]
+    if not others:
+        return ""
+    named = "; ".join(recipe_name(name, ranking) for name in others[:MOST_NAMED])
+    more = len(others) - MOST_NAMED
+    return f" The search could not tell from it: {named}" + (
+        f" and {more} more." if more > 0 else "."
+    )
 
 
 def _folder(home: Path, name: str) -> "RunFolder":
@@ -234,7 +272,7 @@ def _check_register(bench: Bench, name: str) -> None:
 
 def _register(bench: Bench, name: str, found: Selection, folder: "RunFolder") -> str:
     """The adapter in the model registry; returns its address."""
-    from teststrip.track.adapters import (  # type: ignore[import-not-found, unused-ignore]
+    from teststrip.track.adapters import (
         register_adapter,
     )
     from teststrip.track.connection import Connection

@@ -9,7 +9,8 @@ A guard and no test: it drops a checkpoint on suspicion. What comes near is only
 sees (the similarity of CLIP's image features); a low share is no proof that nothing was memorised.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,12 @@ class Copies:
         """Of all its pictures that were judged."""
         return self.copies / self.pictures if self.pictures else 0.0
 
+    def __str__(self) -> str:
+        return (
+            f"{self.copies} of its {self.pictures} pictures come nearer to a training picture than "
+            f"{self.limit:.3f}: memorised"
+        )
+
     @property
     def too_many(self) -> bool:
         """More than honest pictures and the base model, which has seen none of them, account for"""
@@ -50,19 +57,36 @@ def copies_of(run: Measured, limit: float | None = None) -> dict[int, Copies]:
     `limit`: a similarity, given by whoever knows better than the held-out pictures.
     """
     column = run.nearest
-    if column is None or run.samples is None or (limit is None and not run.honest):
+    if column is None or run.samples is None:
         return {}
+    groups = {int(step): rows[column] for step, rows in run.samples.groupby("step")}
+    base = groups.pop(BASE, ())
+    found = {step: copies_in(run, step, values, base, limit) for step, values in groups.items()}
+    return {step: copies for step, copies in found.items() if copies is not None}
+
+
+def copies_in(
+    run: Measured,
+    step: int,
+    nearness: Iterable[float],
+    base: Iterable[float],
+    limit: float | None = None,
+) -> Copies | None:
+    """Of some pictures of a checkpoint beside the base model's; None where nothing is known."""
+    if limit is None and not run.honest:
+        return None
     allowed = MOST if limit is not None else MOST + 1 / (len(run.honest) + 1)
     limit = max(run.honest) if limit is None else limit
-    known = run.samples[run.samples[column].notna()]
-    groups = {int(step): rows[column] for step, rows in known.groupby("step")}
-    base = groups.get(BASE)
-    own = float((base > limit).mean()) if base is not None and len(base) else 0.0
-    return {
-        step: Copies(step, int((values > limit).sum()), len(values), limit, allowed, own)
-        for step, values in groups.items()
-        if step != BASE
-    }
+    known = [value for value in nearness if math.isfinite(value)]
+    own = [value for value in base if math.isfinite(value)]
+    return Copies(
+        step=step,
+        copies=sum(value > limit for value in known),
+        pictures=len(known),
+        limit=limit,
+        allowed=allowed,
+        base_share=sum(value > limit for value in own) / len(own) if own else 0.0,
+    )
 
 
 def honest_nearness(source: Path, manifest: Path, options: Mapping[str, Any]) -> tuple[float, ...]:

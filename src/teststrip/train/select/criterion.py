@@ -7,7 +7,7 @@ simulated there.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from teststrip.errors import StudyError
@@ -42,6 +42,8 @@ class Criterion:
     confidence: float
     ranking: Ranking = field(repr=False)
     grid: Grid = field(repr=False)
+    table: "pd.DataFrame" = field(repr=False)
+    facts: StudyFacts = field(repr=False)
 
     @property
     def numbers(self) -> Numbers:
@@ -72,6 +74,10 @@ class Criterion:
         """Worse than the base model, with evidence."""
         row = self.row(step)
         return self.has_base and row is not None and row.verdict == WORSE
+
+    def ranked_against(self, step: int) -> Ranking:
+        """The ranking with another reference than the base model."""
+        return rank(self.table, replace(self.facts, baseline=str(step)), self.grid)
 
     def against(self, steps: Iterable[int], reference: int) -> tuple[Comparison, ...]:
         """Each of `steps` against one, Holm-corrected over them."""
@@ -139,4 +145,4 @@ def _judge(
     except StudyError:
         return f"{name}: no number of it is finite"
     has_base = ranking.baseline is not None
-    return Criterion(name, unit, units, has_base, confidence, ranking, grid)
+    return Criterion(name, unit, units, has_base, confidence, ranking, grid, table, facts)

@@ -160,10 +160,7 @@ def _against_it(step: int, asked: Iterable[Criterion], copies: Copies | None) ->
         if criterion.is_worse(step):
             return f"{criterion.name} is worse than the base model's"
     if copies is not None and copies.too_many:
-        return (
-            f"{copies.copies} of its {copies.pictures} pictures come nearer to a training picture "
-            f"than {copies.limit:.3f}: memorised"
-        )
+        return str(copies)
     return ""
 
 

@@ -7,6 +7,7 @@ afterwards.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from teststrip.errors import ConfigError
@@ -16,7 +17,7 @@ from teststrip.study.prompts import Prompts
 from teststrip.train.config import TrainConfig
 from teststrip.train.measure.nearest import clip_options
 from teststrip.train.measure.validation import base_recipe
-from teststrip.train.select.measured import Measured
+from teststrip.train.select.measured import NEAREST, Measured
 from teststrip.train.select.rule import Choice
 
 SCALES = (0.5, 0.75, 1.0, 1.25)
@@ -147,16 +148,21 @@ def _fresh(seeds: Sequence[int]) -> int:
 
 
 def _scorers(run: Measured, config: TrainConfig, column: str | None) -> list[dict[str, Any]]:
-    """The run's own, and likeness to its held-out pictures where that decides."""
+    """The run's own; likeness to its held-out pictures where that decides, nearness where known."""
     named = [scorer.model_dump(mode="json") for scorer in config.validation.scorers]
-    kind = (column or "").partition(":")[0]
-    if kind == "likeness" and not any(scorer["name"] == kind for scorer in named):
-        options = clip_options(config) | {
-            "folder": config.data.source,
-            "manifest": str((run.folder / "manifest.json").resolve()),
-            "split": "held_out",
-        }
-        named.append({"name": kind, "options": options})
+    pictures = {
+        "folder": config.data.source,
+        "manifest": str((run.folder / "manifest.json").resolve()),
+    }
+    wanted = {}
+    if (column or "").startswith("likeness"):
+        wanted["likeness"] = "held_out"
+    if run.nearest is not None and (Path(pictures["manifest"])).is_file():
+        wanted[NEAREST] = "train"
+    for name, split in wanted.items():
+        if not any(scorer["name"] == name for scorer in named):
+            options = clip_options(config) | pictures | {"split": split}
+            named.append({"name": name, "options": options})
     return named
 
 

@@ -7,7 +7,7 @@ asked as well), however many checkpoints there are and whichever of them looks l
 
 from dataclasses import dataclass
 
-from teststrip.evidence.compare import Comparison
+from teststrip.evidence.interval import Interval
 from teststrip.evidence.ranking import BETTER, WORSE
 from teststrip.train.select.criterion import Criterion
 
@@ -18,25 +18,26 @@ OVERFIT, FALLING, LEVEL = "over-fitted", "still falling", "neither rises nor fal
 class Trend:
     """`word`: one of the three. `since`: the step that the last one is worse than (over-fitted).
 
-    `row`: that comparison; its gain is how much lower the loss was there. The interval is of this
-    pair alone, and the pair was picked for its difference.
+    `gain`: how much lower the loss was there; the interval is of this pair alone, and the pair was
+    picked for its difference.
     """
 
     word: str
     last: int
     since: int | None = None
-    row: Comparison | None = None
+    gain: Interval | None = None
 
 
 def trend(loss: Criterion) -> Trend:
     """What the loss does from its lowest step to the last."""
     steps = sorted(loss.order)
     last, earlier = steps[-1], steps[:-1]
-    rows = loss.against(earlier, last)
+    ranking = loss.ranked_against(last)
+    rows = [ranking.row(str(step)) for step in earlier]
     lower = [row for row in rows if row.verdict == BETTER]
     if lower:
         most = max(lower, key=lambda row: row.gain.mean)
-        return Trend(OVERFIT, last, int(most.a), most)
+        return Trend(OVERFIT, last, int(most.recipe_id), most.gain)
     if all(row.verdict == WORSE for row in rows):
         return Trend(FALLING, last)
     return Trend(LEVEL, last)

@@ -5,11 +5,11 @@ from typing import Any
 
 from teststrip.evidence.numbers import count, percent
 from teststrip.evidence.ranking import UNCLEAR
-from teststrip.evidence.verdict import gain, settled_by
+from teststrip.evidence.verdict import settled_by
 from teststrip.train.select.criterion import LOSS, Criterion
 from teststrip.train.select.measured import BASE
 from teststrip.train.select.rule import Choice
-from teststrip.train.select.trend import OVERFIT, Trend
+from teststrip.train.select.trend import Trend
 
 
 def why(choice: Choice) -> str:
@@ -90,7 +90,14 @@ def as_dict(choice: Choice) -> dict[str, Any]:
         "beside": [_numbers(criterion) for criterion in choice.beside],
         "trend": None
         if found is None
-        else {"word": found.word, "last": found.last, "since": found.since},
+        else {
+            "word": found.word,
+            "last": found.last,
+            "since": found.since,
+            "gain": found.gain.mean if found.gain else None,
+            "low": found.gain.low if found.gain else None,
+            "high": found.gain.high if found.gain else None,
+        },
         "copies": {
             str(step): {"copies": c.copies, "pictures": c.pictures, "limit": c.limit}
             for step, c in sorted(choice.copies.items())
@@ -153,10 +160,10 @@ def _compared(criterion: Criterion, step: int) -> str:
 
 def _trend(found: Trend, loss: Criterion) -> str:
     text = f"{LOSS}: {found.word} at step {found.last}"
-    if found.word == OVERFIT and found.row is not None:
-        text += (
-            f": it was lower at step {found.since} by {gain(found.row, loss.numbers).lstrip('+')}"
-        )
+    if found.gain is not None:
+        write = loss.numbers
+        text += f": at step {found.since} it was lower by {write.plain(found.gain.mean)} "
+        text += f"({write.span(found.gain)})"
     return text
 
 
