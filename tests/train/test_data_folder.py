@@ -290,8 +290,14 @@ def test_the_manifest_says_what_every_picture_was(tmp_path):
     for number in range(6):
         draw(folder / f"{number}.png", number)
 
-    prepared = prepare(config(folder, caption="c", held_out=0.3), tmp_path / "run")
+    seen = []
+    prepared = prepare(
+        config(folder, caption="c", held_out=0.3),
+        tmp_path / "run",
+        on_progress=lambda *told: seen.append(told),
+    )
 
+    assert seen == [(n, 6) for n in range(1, 7)]
     kept = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert kept["dataset_hash"] == prepared.dataset_hash
     assert len(kept["dataset_hash"]) == 64

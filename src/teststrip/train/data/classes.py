@@ -67,8 +67,10 @@ def class_pictures(
         path = paths[outcome.request]
         write_atomic(path, outcome.png)
         picture = _read(outcome.request, path)
-        if picture is not None:
-            found[outcome.request] = picture
+        if picture is None:
+            failed.append(f"seed {outcome.request.block.seed}: the generator's PNG is damaged")
+            continue
+        found[outcome.request] = picture
         if on_progress is not None:
             on_progress(len(found), len(requests))
     if failed:

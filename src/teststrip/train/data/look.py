@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,8 @@ from teststrip.train.data.picture import (
     upright,
 )
 
+OnProgress = Callable[[int, int], None]
+
 
 @dataclass(frozen=True)
 class Looked:
@@ -28,17 +31,20 @@ class Looked:
     pixels: str = ""
 
 
-def look_at_all(listing: Listing, fallback: str) -> tuple[list[Picture], dict[str, str]]:
+def look_at_all(
+    listing: Listing, fallback: str, on_progress: OnProgress | None = None
+) -> tuple[list[Picture], dict[str, str]]:
     """Decode every picture (threads: PIL decodes without holding the interpreter).
 
-    Returns the good ones, and for each SHA-256 the lowest of those with the same pixels.
+    `on_progress(done, total)` after each. Returns the good ones, and for each SHA-256 the lowest of those with the same pixels.
     """
     pictures: list[Picture] = []
     by_pixels: dict[str, list[str]] = {}
     with quiet_reading(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        for found, looked in zip(
-            listing.found, threads.map(partial(_look_at, fallback), listing.found), strict=True
-        ):
+        looks = threads.map(partial(_look_at, fallback), listing.found)
+        for number, (found, looked) in enumerate(zip(listing.found, looks, strict=True), start=1):
+            if on_progress is not None:
+                on_progress(number, len(listing.found))
             listing.faults += [f"{found.name}: {fault}" for fault in looked.faults]
             if looked.picture is None:
                 continue

@@ -9,7 +9,7 @@ from teststrip.errors import ConfigError
 from teststrip.train.config import TrainConfig
 from teststrip.train.data.folder import SUFFIXES, list_folder
 from teststrip.train.data.found import Listing
-from teststrip.train.data.look import look_at_all
+from teststrip.train.data.look import OnProgress, look_at_all
 from teststrip.train.data.manifest import Splits, dataset_hash, write_manifest
 from teststrip.train.data.picture import Picture
 from teststrip.train.data.saved import is_saved_dataset, list_dataset
@@ -29,16 +29,22 @@ class Prepared:
     dataset_hash: str
 
 
-def prepare(config: TrainConfig, folder: Path, class_pictures: Sequence[Picture] = ()) -> Prepared:
+def prepare(
+    config: TrainConfig,
+    folder: Path,
+    class_pictures: Sequence[Picture] = (),
+    on_progress: OnProgress | None = None,
+) -> Prepared:
     """Look at every picture of `config.data`, split them, and write `folder`/manifest.json.
 
     A picture's own caption goes before `data.caption`, and that before `subject.instance_prompt`.
-    Raises ConfigError with every fault by the picture's name.
+    `on_progress(done, total)` gets pictures looked at. Raises ConfigError with every fault by the
+    picture's name (then nothing is written), or where the run in `folder` was begun on others.
     """
     source = Path(config.data.source).expanduser()
     listing = _list(source, config)
     fallback = config.data.caption or (config.subject.instance_prompt if config.subject else "")
-    pictures, same = look_at_all(listing, fallback)
+    pictures, same = look_at_all(listing, fallback, on_progress)
     _refuse(source, listing, config.data.held_out, len(set(same.values())))
     train, held_out = hold_out(pictures, config.data.held_out, same)
     if config.trigger and not any(config.trigger in picture.caption for picture in train):
