@@ -36,7 +36,8 @@ def look_at_all(
 ) -> tuple[list[Picture], dict[str, str]]:
     """Decode every picture (threads: PIL decodes without holding the interpreter).
 
-    `on_progress(done, total)` after each. Returns the good ones, and for each SHA-256 the lowest of those with the same pixels.
+    `on_progress(done, total)` after each. Returns the good ones, and for each SHA-256 the lowest
+    of those with the same pixels.
     """
     pictures: list[Picture] = []
     by_pixels: dict[str, list[str]] = {}
