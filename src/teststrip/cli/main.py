@@ -10,7 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from teststrip import __version__, logs
-from teststrip.cli import doctor, findings, image, importing, people, studio, study, winner
+from teststrip.cli import (
+    doctor,
+    findings,
+    image,
+    importing,
+    people,
+    studio,
+    study,
+    train,
+    winner,
+)
 from teststrip.errors import ConfigError, TeststripError
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
@@ -37,6 +47,7 @@ for verb in (
 ):
     study.app.command()(verb)
 app.add_typer(study.app, name="study")
+app.add_typer(train.app, name="train")
 app.add_typer(studio.app, name="studio")
 app.command("doctor")(doctor.doctor)
 
