@@ -1,22 +1,22 @@
 """Where a form starts: the model's own defaults, a study's best recipe, a picture, the registry."""
 
+import hashlib
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from teststrip.config import parse
-from teststrip.errors import ConfigError, StorageError, StudyError, TeststripError
+from teststrip.errors import ConfigError, StudyError, TeststripError
 from teststrip.recipe import Recipe
 
 if TYPE_CHECKING:
     from teststrip.studio.index import Index
     from teststrip.studio.pictures import Pictures
 
-MOST = 12
+MOST, MOST_MODELS = 12, 50
 FIELD = "recipe."
 SWEPT = ("recipe.lora", "recipe.lora_scale")  # two views of `loras`, no fields of a recipe
 
@@ -38,6 +38,16 @@ class Offer:
     study: str
     recipe_id: str
     is_confirmed: bool
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A model's champion in the registry. `is_forced`: the evidence did not support it."""
+
+    name: str
+    version: str
+    study: str
+    is_forced: bool
 
 
 def default(model: str = "builtin") -> Recipe:
@@ -116,22 +126,47 @@ def has_registry(home: Path) -> bool:
     return bool(os.environ.get("MLFLOW_TRACKING_URI")) or (home / "mlflow.db").exists()
 
 
-def champions(home: Path) -> list[Preset]:
-    """Every model with alias `champion` in MLflow. Slow: seconds. Raises StorageError."""
+def champions(home: Path) -> list[Champion]:
+    """Every model of ours with alias `champion`; its files stay where they are.
+
+    Slow: about a second. Raises StorageError.
+    """
     from teststrip.track.connection import Connection
-    from teststrip.track.registry import ALIAS, Registry
+    from teststrip.track.registry import ALIAS
 
     connection = Connection(home)
     with connection.border("list the registered models"):
-        models = connection.client.search_registered_models(max_results=50)
-        names = [str(model.name) for model in models if ALIAS in (model.aliases or {})]
-    found = []
-    for name in names[:MOST]:
-        with tempfile.TemporaryDirectory(prefix="teststrip-") as place:
-            try:
-                champion = Registry(connection).champion(name, Path(place))
-            except (StorageError, ConfigError):
-                continue  # not one of ours
-        number = champion.version.number
-        found.append(Preset(champion.recipe, f"champion of {name}, version {number}"))
-    return found
+        client = connection.client
+        models = client.search_registered_models(max_results=MOST_MODELS)
+        named = [str(m.name) for m in models if ALIAS in (m.aliases or {})]
+        versions = [client.get_model_version_by_alias(name, ALIAS) for name in named]
+    return [
+        Champion(str(v.name), str(v.version), str(v.tags["study"]), v.tags.get("forced") == "true")
+        for v in versions
+        if "recipe_id" in v.tags and "study" in v.tags
+    ][:MOST]
+
+
+def of_champion(home: Path, name: str) -> Preset:
+    """The recipe of a model's champion, with LoRA files that this machine has.
+
+    Its files, LoRAs included, are fetched and kept in the studio's folder. Raises StorageError
+    where the registry has none of that name, or a LoRA is not to be had.
+    """
+    from teststrip.track.connection import Connection
+    from teststrip.track.registry import Registry
+
+    folder = home / "studio" / "champions" / hashlib.sha256(name.encode()).hexdigest()[:16]
+    found = Registry(Connection(home)).champion(name, folder)
+    example = found.model.get("example") or {}
+    tags = found.version.tags
+    says = f"the champion of {name}, version {found.version.number}, from study {tags.get('study')}"
+    if tags.get("forced") == "true":
+        says += f" (promoted by force: {tags.get('why', 'no reason given')})"
+    seed = example.get("seed")
+    return Preset(
+        found.recipe_here,
+        says,
+        str(example.get("prompt") or ""),
+        seed if isinstance(seed, int) and 0 <= seed < 2**32 else None,
+    )

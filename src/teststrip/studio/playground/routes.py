@@ -51,23 +51,26 @@ def page(  # noqa: PLR0917 - the address holds all of it
     study: str | None = None,
     i: str | None = None,
     recipe: str | None = None,
+    champion: Annotated[str | None, Query(max_length=200)] = None,
     job: str | None = None,
     model: Annotated[str | None, Query(max_length=500)] = None,
     seeds: Annotated[str | None, Query(max_length=400)] = None,
     older: int = 0,
 ) -> Response:
-    """The form, filled in from a picture, a recipe, a job or defaults; and what was made."""
+    """The form, filled in from a picture, a recipe, a champion, a job or defaults; and what was
+    made."""
     parts = pages.parts(request)
     says, values = "", form.values_of(presets.default(model or "builtin"))
     if job:
         held = desk(request).job(job)
         values = form.values_of(held.recipe, held.prompt, seeds or form.seeds_text(held.seeds))
-    elif study and (i or recipe):
-        preset = (
-            presets.of_image(parts.index, parts.pictures, study, i)
-            if i
-            else presets.of_recipe(parts.index, study, str(recipe))
-        )
+    elif champion or (study and (i or recipe)):
+        if champion:
+            preset = presets.of_champion(parts.home, champion)
+        elif i:
+            preset = presets.of_image(parts.index, parts.pictures, str(study), i)
+        else:
+            preset = presets.of_recipe(parts.index, str(study), str(recipe))
         start = "" if preset.seed is None else str(preset.seed)
         values = form.values_of(preset.recipe, preset.prompt, seeds or start or "0-3")
         says = preset.says
@@ -137,8 +140,7 @@ def delete(request: Request, job_id: str) -> Response:
 def champions(request: Request) -> Response:
     """Champions of the model registry; asked only when somebody wants them, for it is slow."""
     found = presets.champions(pages.parts(request).home)
-    rows = [(p.says, form.values_of(p.recipe)) for p in found]
-    return pages.render(request, "playground/champions.html", page="playground", rows=rows)
+    return pages.render(request, "playground/champions.html", page="playground", champions=found)
 
 
 @router.get("/images/{job_id}/{key}.png")
