@@ -4,11 +4,12 @@ tune.json        the resolved config and how it stands
 optuna.journal   Optuna's own record of the search (opens in optuna-dashboard)
 trials/<name>.json   how a trial ended, written once, by the process that ran it
 trials/<name>.prune  is there when a trial is to give up
-report.json, report.md   what came out
+report.json, report.md   what came out; best.yaml the training of the best trial
 stop, lock       as in a study's folder
 """
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ class TuneFolder:
         self.journal = path / "optuna.journal"
         self.report = path / "report.json"
         self.page = path / "report.md"
+        self.best = path / "best.yaml"
         self.ray = path / "ray"
         self._trials = path / "trials"
         self._json = path / "tune.json"
@@ -100,8 +102,15 @@ class TuneFolder:
             return ""
         return text
 
-    def finish(self, report: "TuneReport", state: str) -> None:
-        """Write down what came out, and how the search stands."""
+    def finish(
+        self, report: "TuneReport", state: str, best: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write down what came out, how the search stands, and the training of the `best`."""
+        import yaml
+
+        if best is not None:
+            text = yaml.safe_dump(dict(best), sort_keys=False, allow_unicode=True)
+            write_atomic(self.best, text.encode())
         data = json.dumps(report.as_dict(), indent=1, ensure_ascii=False)
         write_atomic(self.report, data.encode())
         write_atomic(self.page, report.markdown().encode())

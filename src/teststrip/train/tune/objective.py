@@ -111,7 +111,10 @@ class Training:
         watch.look()
         last = watch.last
         if last is None or last.index < self.measures:
-            raise TrialFailed(f"no {self.goal.column} was measured at the end of the training")
+            raise TrialFailed(
+                f"{self.goal.column} is no number at the end of the training: it diverged (try a "
+                "lower learning rate), or nothing could be measured"
+            )
         return last.value
 
 
@@ -165,10 +168,9 @@ class _Watch:
         found = []
         for step, of in sorted(units.items()):
             index = step * self._measures // self._steps
-            known = {name: value for name, value in of.items() if math.isfinite(value)}
-            if index >= 1 and known:  # step 0 is the base model
-                value = math.fsum(known.values()) / len(known)
-                found.append(Measured(step, index, value, known))
+            if index >= 1 and all(map(math.isfinite, of.values())):  # step 0 is the base model
+                value = math.fsum(of.values()) / len(of)
+                found.append(Measured(step, index, value, of))
         return found
 
 

@@ -57,7 +57,7 @@ def search(
                 is_over = all(folder.outcome(name) is not None for name in repeats.names)
         state = "finished" if is_over else "stopped"
         report = make_report(config, folder.outcomes(), state, higher_is_better=higher_is_better)
-        folder.finish(report, state)
+        folder.finish(report, state, _training_of(config, report))
     if report.best is None and state == "finished":
         raise StudyError(_no_number(report))
     return report
@@ -76,6 +76,15 @@ def _run(scene: Scene, turns: Turns) -> None:
             raise
         raise MissingExtra(f"tuning on a Ray cluster (package {exc.name})", "ray") from exc
     on_ray.run(scene, turns)
+
+
+def _training_of(config: TuneConfig, report: TuneReport) -> dict[str, Any] | None:
+    """The best trial's settings as a training of its own, measured as the file's training is."""
+    if report.best is None:
+        return None
+    trained = config.training(report.best.point, f"{config.name}-best")
+    whole = trained.model_copy(update={"every": config.base.every})
+    return whole.model_dump(mode="json", exclude_defaults=True)
 
 
 class _Count:
