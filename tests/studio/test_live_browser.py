@@ -171,13 +171,15 @@ def test_a_training_that_runs_is_on_the_live_page(browser_page, home):
     page.goto("/live")
 
     card = page.locator("#training-foxes")
-    expect(card).to_contain_text("step 300 of 900, 4 checkpoints with images")
+    expect(card).to_contain_text("step 300 of 900")
+    expect(card.get_by_role("list").get_by_role("img")).to_have_count(6)
     with (folder / "metrics.jsonl").open("a") as file:
         file.write("5}\n" + json.dumps({"step": 310, "loss": 0.25}) + "\n")
     expect(card).to_contain_text("step 310 of 900")
-    expect(card).to_contain_text("loss 0.25")
+    expect(card.locator("dl")).to_contain_text("0.25")
     (folder / "run.json").write_text(json.dumps(head))
-    expect(card).to_have_count(0)
+    expect(card).to_contain_text("finished")
+    expect(card.get_by_role("progressbar")).to_have_count(0)
 
 
 def write_small_run(home: Path) -> Path:

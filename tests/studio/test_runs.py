@@ -80,11 +80,11 @@ def client(home):
     made.index.close()
 
 
-def test_the_empty_page_says_that_training_comes_later_and_how(client):
+def test_the_empty_page_says_how_to_train_and_what_is_read(client):
     page = client.get("/runs").text
 
     assert "No training runs are here yet" in page
-    assert "comes in a later" in page
+    assert "teststrip train run FILE" in page
     assert "run.json" in page
     assert "runs-recorded" not in page  # no store here, so nobody is asked
 

@@ -1,6 +1,7 @@
-"""Studies as processes of their own: they outlive the studio, and their log is in their folder.
+"""Studies and trainings as processes of their own: they outlive the studio, their log is in their
+folder.
 
-The study's lock, not this file, sees to it that one process runs a study; here only a second click
+The folder's lock, not this file, sees to it that one process runs it; here only a second click
 within the second that a process needs to take the lock is caught.
 """
 
@@ -26,10 +27,11 @@ ENDINGS = ("finished", "budget")
 
 
 class Launcher:
-    """Starts processes for the studies under `home`. Thread-safe."""
+    """Starts processes for what is in `home`/`room`, called a `what`. Thread-safe."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, room: str = "studies", what: str = "study") -> None:
         self._home = home.resolve()
+        self._room, self._what = room, what
         self._lock = threading.Lock()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -53,28 +55,28 @@ class Launcher:
         self.start(name, ["study", "resume", name, "--quiet", *changes, *more])
 
     def start(self, name: str, command: Sequence[str]) -> None:
-        """Run `teststrip COMMAND`, which is about study `name`, on its own.
+        """Run `teststrip COMMAND`, which is about `name`, on its own.
 
-        Raises HTTPException 409 where the study runs or starts already, StorageError where its
+        Raises HTTPException 409 where it runs or starts already, StorageError where its
         folder may not be written to.
         """
         folder = self.folder(name)
         with self._lock:
             child = self._children.get(name)
             if folder.holder() is not None or (child is not None and child.poll() is None):
-                raise HTTPException(409, f"study {name!r} is running already")
+                raise HTTPException(409, f"{self._what} {name!r} is running already")
             try:
                 self._children[name] = _child(folder.path, command, self._home)
             except OSError as exc:
                 raise storage_error(folder.path / LOG, exc) from exc
 
     def is_starting(self, name: str) -> bool:
-        """Is a process of ours alive, whether or not it has the study's lock yet?"""
+        """Is a process of ours alive, whether or not it has the lock yet?"""
         child = self._children.get(name)
         return child is not None and child.poll() is None
 
     def exit_code(self, name: str) -> int | None:
-        """How our last process of this study ended; None: none did."""
+        """How our last process of it ended; None: none did."""
         child = self._children.get(name)
         return None if child is None else child.poll()
 
@@ -91,10 +93,10 @@ class Launcher:
         return "\n".join(said.strip().splitlines()[-SHOWN_LINES:])
 
     def folder(self, name: str) -> StudyFolder:
-        """A study's folder by its name. Raises StudyError where that is no name of a study."""
+        """Its folder by its name. Raises StudyError where that is no name for one."""
         if not is_name(name):
-            raise StudyError(f"{name!r} is no name of a study")
-        return StudyFolder(self._home / "studies" / name)
+            raise StudyError(f"{name!r} is no name of a {self._what}")
+        return StudyFolder(self._home / self._room / name)
 
 
 def _child(folder: Path, command: Sequence[str], home: Path) -> subprocess.Popen[bytes]:
@@ -121,4 +123,13 @@ def launcher(request: Request) -> Launcher:
     if not hasattr(state, "launcher"):
         state.launcher = Launcher(state.parts.home)
     found: Launcher = state.launcher
+    return found
+
+
+def train_launcher(request: Request) -> Launcher:
+    """The app's launcher of training runs; for `Depends`."""
+    state = request.app.state
+    if not hasattr(state, "train_launcher"):
+        state.train_launcher = Launcher(state.parts.home, "runs", "training run")
+    found: Launcher = state.train_launcher
     return found

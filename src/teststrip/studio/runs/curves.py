@@ -11,7 +11,7 @@ WIDTH, LEFT, RIGHT, TOP, FOOT = 760, 58, 16, 12, 30
 TALL, SMALL = 250, 150
 MOST_POINTS = 400
 SMOOTH = 0.9
-MOST_SMALL = 6
+MOST_SMALL = 12
 KINDS = 4
 NOISY = 40  # points from which on a loss needs its moving mean
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from teststrip.errors import StudyError
 from teststrip.study.config import is_name
+from teststrip.study.folder import StudyFolder
 
 FORMAT = 1
 BASE = 0
@@ -37,7 +38,8 @@ class Sample:
 
 @dataclass(frozen=True)
 class Head:
-    """What run.json says. `higher`: score column -> is higher better. `fault`: what is wrong."""
+    """What run.json says. `state`: its own, or `interrupted`: it was killed. `higher`: score
+    column -> is higher better. `fault`: what is wrong."""
 
     name: str
     folder: Path
@@ -126,7 +128,7 @@ def read_head(folder: Path) -> Head:
     return Head(
         name=name,
         folder=folder,
-        state=data["state"],
+        state=_state(folder, data["state"]),
         kind=str(data.get("kind") or ""),
         why=str(data.get("why") or ""),
         created=str(data.get("created") or ""),
@@ -138,6 +140,12 @@ def read_head(folder: Path) -> Head:
         selected=_whole(selected.get("step")),
         selected_why=str(selected.get("why") or ""),
     )
+
+
+def _state(folder: Path, said: str) -> str:
+    """`interrupted` where a run that says it runs has lost its process (its lock is free)."""
+    was_killed = said == "running" and (folder / "lock").exists()
+    return "interrupted" if was_killed and StudyFolder(folder).holder() is None else said
 
 
 def _samples(head: Head) -> Iterator[Sample]:
