@@ -174,3 +174,19 @@ def test_class_pictures_are_trained_beside_the_subject_and_never_held_out(
 def test_a_class_prompt_without_its_weight_is_refused(config):
     with pytest.raises(ConfigError, match="class_prompt and prior_weight go together"):
         config(subject={"instance_prompt": "a zog", "class_prompt": "a thing"})
+
+
+def test_no_class_picture_is_made_before_the_subjects_pictures_are_found_right(
+    dreambooth, generator, tmp_path
+):
+    (tmp_path / "empty").mkdir()
+    data = dreambooth.data.model_copy(update={"source": str(tmp_path / "empty")})
+    wrong = dreambooth.model_copy(update={"data": data})
+
+    def make():
+        return class_pictures(dreambooth, generator, tmp_path / "classes")
+
+    with pytest.raises(ConfigError, match="holds no pictures"):
+        prepare(wrong, tmp_path / "run", make)
+    assert not generator.asked
+    assert len(prepare(dreambooth, tmp_path / "run", make).classes) == 4

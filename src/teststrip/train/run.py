@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,20 +140,21 @@ class _Run:
         return result
 
     def _prepare(self, maker: Generator | None) -> Prepared:
-        """The first process makes and checks; the others find it done."""
+        """The first process looks, makes and writes; the others are told."""
         config, processes = self.config, self.processes
-        classes: Sequence[Picture] = ()
-        if maker is not None and config.subject and config.subject.class_prompt:
-            classes = class_pictures(
-                config,
-                maker,
-                self.home / "cache" / "classes",
-                lambda done, total: self._busy("class pictures", done, total),
-            )
-        classes = processes.told(classes)
-        prepared = prepare(config, self.folder.path, classes) if processes.writes else None
-        processes.wait()
-        return prepared or prepare(config, self.folder.path, classes)
+
+        def classes() -> Sequence[Picture]:
+            if maker is None:
+                return ()
+            folder = self.home / "cache" / "classes"
+            return class_pictures(config, maker, folder, partial(self._busy, "class pictures"))
+
+        prepared = None
+        if processes.writes:
+            looking = partial(self._busy, "looking at pictures")
+            prepared = prepare(config, self.folder.path, classes, looking)
+        told: Prepared = processes.told(prepared)
+        return told
 
     def _busy(self, what: str, done: int, total: int) -> None:
         self.tell(Event("prepare", done, total, {}, what))

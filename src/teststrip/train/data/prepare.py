@@ -1,7 +1,7 @@
 """Prepare: find the pictures of a run, check every one, split them, write down what they were."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +32,13 @@ class Prepared:
 def prepare(
     config: TrainConfig,
     folder: Path,
-    class_pictures: Sequence[Picture] = (),
+    class_pictures: Sequence[Picture] | Callable[[], Sequence[Picture]] = (),
     on_progress: OnProgress | None = None,
 ) -> Prepared:
     """Look at every picture of `config.data`, split them, and write `folder`/manifest.json.
 
     A picture's own caption goes before `data.caption`, and that before `subject.instance_prompt`.
+    `class_pictures` may be a function that makes them: it is called once all else is found right.
     `on_progress(done, total)` gets pictures looked at. Raises ConfigError with every fault by the
     picture's name (then nothing is written), or where the run in `folder` was begun on others.
     """
@@ -49,10 +50,11 @@ def prepare(
     train, held_out = hold_out(pictures, config.data.held_out, same)
     if config.trigger and not any(config.trigger in picture.caption for picture in train):
         log.warning("trigger %r is in no caption, so it will not be learned", config.trigger)
-    splits: Splits = {"train": train, "held_out": held_out, "class": tuple(class_pictures)}
+    classes = tuple(class_pictures() if callable(class_pictures) else class_pictures)
+    splits: Splits = {"train": train, "held_out": held_out, "class": classes}
     total = dataset_hash(splits)
     write_manifest(folder, str(source), splits, total)
-    return Prepared(train, held_out, tuple(class_pictures), total)
+    return Prepared(train, held_out, classes, total)
 
 
 def _list(source: Path, config: TrainConfig) -> Listing:
