@@ -15,8 +15,6 @@ from teststrip.recipe import Block, short_hash
 from teststrip.study.config import Named, StudyConfig, check
 from teststrip.study.prompts import Prompts
 from teststrip.train.config import TrainConfig
-from teststrip.train.measure.nearest import clip_options
-from teststrip.train.measure.validation import base_recipe
 from teststrip.train.select.measured import NEAREST, Measured
 from teststrip.train.select.rule import Choice
 
@@ -103,6 +101,8 @@ def study_of(
     Its name ends in a hash of all that matters, so that the same again goes on with the old one.
     Raises ConfigError where the run has no score to be had again.
     """
+    from teststrip.train.measure.validation import base_recipe
+
     run = choice.run
     column = objective or (choice.score.name if choice.score else None)
     prompts = _prompts(run, sweep)
@@ -149,6 +149,8 @@ def _fresh(seeds: Sequence[int]) -> int:
 
 def _scorers(run: Measured, config: TrainConfig, column: str | None) -> list[dict[str, Any]]:
     """The run's own; likeness to its held-out pictures where that decides, nearness where known."""
+    from teststrip.train.measure.nearest import clip_options
+
     named = [scorer.model_dump(mode="json") for scorer in config.validation.scorers]
     pictures = {
         "folder": config.data.source,

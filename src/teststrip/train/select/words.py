@@ -46,9 +46,9 @@ def lines(choice: Choice) -> list[str]:
         honest = 0 if choice.options.copy_limit is not None else len(choice.run.honest)
         most = max(choice.copies.values(), key=lambda c: c.share)
         out.append(
-            f"copies: at most {percent(most.share)} of the pictures of a checkpoint (step "
-            f"{most.step}, {count(most.pictures, 'picture')}) come nearer to a training picture "
-            f"than {most.limit:.3f} ("
+            f"copies: {most.copies or 'none'} of the {count(most.pictures, 'picture')} of step "
+            f"{most.step} and no more of any other come nearer to a training picture than "
+            f"{most.limit:.3f} ("
             + (f"the nearest of {count(honest, 'held-out picture')}" if honest else "as given")
             + f"); let pass are {percent(most.allowed)} beyond the base model's "
             f"{percent(most.base_share)}"
