@@ -14,6 +14,7 @@ from teststrip.errors import ConfigError
 from teststrip.noise import NOISE_NAMES, SIGMA_SUFFIXES
 from teststrip.recipe import Block, Request
 from teststrip.records import Generation
+from teststrip.wire import exporting
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make and read single images.")
 
@@ -48,7 +49,7 @@ def generate(  # noqa: PLR0917 - typer calls it by name
     negative: Annotated[str | None, _opt("--negative TEXT", "Negative prompt.")] = None,
     template: Annotated[str | None, _opt("--template TEXT", "Holds {prompt} once.")] = None,
     clip_skip: Annotated[str | None, _opt("--clip-skip N", "Text layers to skip.")] = None,
-    lora: Annotated[list[str] | None, _opt("--lora PATH[:SCALE]", "Repeatable.")] = None,
+    lora: Annotated[list[str] | None, _opt("--lora PATH[:SCALE]", "Or models:/NAME@ALIAS.")] = None,
     dtype: Annotated[str | None, _opt("--dtype NAME", "fp32, bf16 or fp16; else auto.")] = None,
     device: Annotated[str | None, _opt("--device NAME", "cpu, cuda, mps; else auto.")] = None,
     max_rows: Annotated[int | None, _opt("--max-rows N", "Rows of a forward; else 24.")] = None,
@@ -111,6 +112,8 @@ def generate(  # noqa: PLR0917 - typer calls it by name
     blocks, _ = flags.together(
         lambda: flags.blocks(texts, seed or [], count), lambda: flags.check_recipe(fields)
     )
+    if lora:
+        fields["loras"] = exporting.local_loras(fields["loras"], settings.home)
     options = {
         "model": model or "builtin",
         "revision": fields.pop("revision", None),

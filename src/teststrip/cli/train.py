@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from teststrip.cli import train_select, train_tune, verbs
+from teststrip.cli import train_export, train_select, train_tune, verbs
 from teststrip.cli.verbs import Json, Quiet
 
 if TYPE_CHECKING:
@@ -114,4 +114,5 @@ def _text(result: "Result") -> str:
 
 
 app.command()(train_select.select)
+app.command()(train_export.export)
 app.command()(train_tune.tune)
