@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+class NoPicture(StorageError):  # noqa: N818 - it says what is so
+    """The record answers and has no such picture."""
+
+
 class StudyRecord:
     """One recorded study. `run_id`: its parent run; `status`: finished, running, budget, ...;
     `began_ms`: when its run began, in milliseconds since 1970."""
@@ -64,7 +68,7 @@ class StudyRecord:
         key = PurePosixPath(path).stem
         run_id, artifact = self._index().get(key, ("", ""))
         if not run_id:
-            raise StorageError(f"study {self.name!r}: no picture {key!r} in the record")
+            raise NoPicture(f"study {self.name!r}: no picture {key!r} in the record")
         return self._download(run_id, artifact)
 
     def prepare(self) -> None:

@@ -53,7 +53,7 @@ def serve(
     check_bind(address.host, password)
     listening = bound(address)
     try:
-        with opened(home) as parts:
+        with opened(home, warm=True) as parts:
             app = create_app(parts, hosts=(*address.names, address.host), password=password)
             config = uvicorn.Config(
                 below(app, address.root_path),
