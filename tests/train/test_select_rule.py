@@ -75,6 +75,13 @@ def test_with_neither_it_refuses_and_says_what_to_train_with():
     assert "validation.prompts" in why(choice)
 
 
+def test_where_every_checkpoint_harms_it_says_so():
+    choice = choose(world(1, worth=[-3.0] * 10))
+    assert choice.leader is None
+    assert "no checkpoint is left" in why(choice)
+    assert not choice.silent
+
+
 def test_three_pictures_are_no_evidence_however_clear_they_look():
     clear = world(1, worth=[9.0] * 10, pictures=3, prompts=3, interplay=0.01, residual=0.01)
     choice = choose(clear)

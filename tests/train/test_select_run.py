@@ -9,6 +9,7 @@ import torch
 from teststrip.errors import ConfigError, StudyError
 from teststrip.recipe import Block, Lora
 from teststrip.study.config import Named
+from teststrip.study.load import read_study
 from teststrip.testing.synthetic import COLUMN
 from teststrip.testing.trainings import SCORE, STEPS, peak, world
 from teststrip.train import checkpoints
@@ -120,6 +121,8 @@ def test_checkpoint_and_scale_are_found_by_a_study_and_confirmed(made, tmp_path)
     again = select(Bench(tmp_path, track=False), "ink", Options(), sweep)
     assert again.step == found.step
     assert again.findings.looks == 1
+    from_file = read_study(run.path / "select.yaml")
+    assert from_file.resolved() == again.findings.study.config.resolved()
 
 
 def test_what_new_pictures_do_not_bear_out_is_not_selected(made, tmp_path):

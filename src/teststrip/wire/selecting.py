@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from teststrip.train.select.rule import Choice, Options
     from teststrip.train.select.sweep import Sweep
 
-SELECT = "select.json"
+SELECT, STUDY = "select.json", "select.yaml"
 ALIAS = "challenger"
 MOST_NAMED = 4
 log = logging.getLogger(__name__)
@@ -150,6 +150,8 @@ def _tried(
     on_event: "Callable[[Event], None] | None",
 ) -> Selection:
     """The study, confirmed: its champion is the selection, without one there is none."""
+    import yaml
+
     from teststrip.evidence import table
     from teststrip.study import Study
     from teststrip.train.select.rule import deciding_score
@@ -157,7 +159,9 @@ def _tried(
     from teststrip.train.select.words import why
 
     plan = study_of(choice, sweep, config, deciding_score(choice.run, choice.options))
-    study = Study(plan, home=bench.home, tracker=bench.tracker)
+    source = choice.run.folder / STUDY
+    write_atomic(source, yaml.safe_dump(plan.resolved(), sort_keys=False).encode())
+    study = Study(plan, home=bench.home, tracker=bench.tracker, source=source.resolve())
     bench.run(study, on_event)
     found = confirm(bench, plan.name, top=1, on_event=on_event).findings
     champion = found.confirmed.champion if found.confirmed else None

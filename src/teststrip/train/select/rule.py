@@ -84,14 +84,8 @@ def choose(run: Measured, options: Options | None = None) -> Choice:
     if loss is not None:
         left = _keep(left, loss, out, "held-out loss is higher than that of the lowest")
     score = None
-    if options.by != "loss":
-        found = (
-            "no validation picture has a score that says how good it is: train with "
-            "validation.prompts and validation.scorers"
-            if column is None
-            else score_of(run, column, confidence, left, options.keep_back)
-        )
-        score = _heard(found, silent)
+    if options.by != "loss" and left:
+        score = _heard(_scored(run, column, confidence, left, options), silent)
     if score is not None:
         left = _keep(left, score, out, f"{score.name} is worse than that of the best")
     copies = copies_of(run, options.copy_limit)
@@ -132,6 +126,17 @@ def deciding_score(run: Measured, options: Options) -> str | None:
         return found[0]
     preferred = [c for start in PREFERRED for c in fit if c.startswith(start)]
     return next(iter([*preferred, *fit]), None)
+
+
+def _scored(
+    run: Measured, column: str | None, confidence: float, steps: Iterable[int], options: Options
+) -> Criterion | str:
+    if column is None:
+        return (
+            "no validation picture has a score that says how good it is: train with "
+            "validation.prompts and validation.scorers"
+        )
+    return score_of(run, column, confidence, steps, options.keep_back)
 
 
 def _heard(found: Criterion | str, silent: list[str]) -> Criterion | None:

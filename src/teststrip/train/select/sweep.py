@@ -149,6 +149,7 @@ def _fresh(seeds: Sequence[int]) -> int:
 
 def _scorers(run: Measured, config: TrainConfig, column: str | None) -> list[dict[str, Any]]:
     """The run's own; likeness to its held-out pictures where that decides, nearness where known."""
+    from teststrip.train.data.saved import is_saved_dataset
     from teststrip.train.measure.nearest import clip_options
 
     named = [scorer.model_dump(mode="json") for scorer in config.validation.scorers]
@@ -158,8 +159,13 @@ def _scorers(run: Measured, config: TrainConfig, column: str | None) -> list[dic
     }
     wanted = {}
     if (column or "").startswith("likeness"):
+        if is_saved_dataset(Path(config.data.source)):
+            raise ConfigError(
+                "train select: likeness is measured against picture files, and the run's pictures "
+                "are a saved dataset; name another score (--score clip) or use --no-sweep"
+            )
         wanted["likeness"] = "held_out"
-    if run.nearest is not None and (Path(pictures["manifest"])).is_file():
+    if run.honest:
         wanted[NEAREST] = "train"
     for name, split in wanted.items():
         if not any(scorer["name"] == name for scorer in named):
