@@ -28,6 +28,8 @@ def logging_config(level: str) -> dict[str, Any]:
         },
         "loggers": {
             "teststrip": {"handlers": ["stderr"], "level": level},
+            # speaks at import of kernels that it would like to have
+            "bitsandbytes": {"level": "WARNING" if chatty else "ERROR"},
             "py.warnings": {"handlers": ["stderr"], "level": "WARNING" if chatty else "ERROR"},
         },
     }

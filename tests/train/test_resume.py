@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from teststrip.errors import ConfigError
+from teststrip.errors import ConfigError, StorageError
 from teststrip.train.checkpoints import checkpoints, read_state
 from teststrip.train.config import TrainConfig
 from teststrip.train.folder import RunFolder
+from teststrip.train.result import Event
 from teststrip.train.run import start
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -64,6 +65,57 @@ def test_resumed_is_straight_bit_for_bit(tmp_path: Path, config: Make, changes: 
     assert resumed.state == "finished"
     assert same_state(straight.folder, resumed.folder)
     assert losses(straight.folder) == losses(resumed.folder)
+
+
+@pytest.mark.parametrize("moment", ["step 5", "checkpoint 3", "held_out 3"])
+def test_killed_by_the_kernel_it_goes_on_from_the_checkpoint(
+    tmp_path: Path, config: Make, moment: str
+) -> None:
+    made = config(steps=7, every={"checkpoint": 3, "held_out": 3, "log": 1})
+    straight = start(made, tmp_path / "a", track=False, device="cpu")
+
+    def die(event: Event) -> None:
+        if f"{event.kind} {event.step}" == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if not child:
+        try:
+            start(made, tmp_path / "b", track=False, device="cpu", on_event=die)
+        finally:
+            os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    folder = RunFolder.of(tmp_path / "b", "run")
+    assert folder.read()["state"] == "running"
+    assert folder.holder() is None
+    resumed = start(made, tmp_path / "b", track=False, device="cpu")
+    assert same_state(straight.folder, resumed.folder)
+    assert losses(straight.folder) == losses(resumed.folder)
+
+
+def test_a_full_disk_ends_the_run_and_loses_no_checkpoint(
+    tmp_path: Path, config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from teststrip.train import checkpoints as module
+
+    straight = start(config(), tmp_path / "a", track=False, device="cpu")
+    real = module._write
+
+    def full(path: Path, text: str) -> None:
+        if ".000004-part" in str(path):
+            raise OSError(28, "No space left on device")
+        real(path, text)
+
+    monkeypatch.setattr(module, "_write", full)
+    with pytest.raises(StorageError, match="the disk is full"):
+        start(config(), tmp_path / "b", track=False, device="cpu")
+    folder = RunFolder.of(tmp_path / "b", "run")
+    assert folder.read()["state"] == "failed"
+    assert "the disk is full" in folder.read()["why"]
+    assert [p.name for p in folder.checkpoints.iterdir()] == ["000002"]
+    monkeypatch.undo()
+    resumed = start(config(), tmp_path / "b", track=False, device="cpu")
+    assert same_state(straight.folder, resumed.folder)
 
 
 @pytest.mark.slow

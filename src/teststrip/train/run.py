@@ -1,13 +1,13 @@
 """A training run from its config: pictures, model, caches, measures and loop put together."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from teststrip.engine.pool import EnginePool
-from teststrip.errors import ConfigError, StudyError
+from teststrip.errors import ConfigError, StorageError, StudyError
 from teststrip.protocols import Generator
 from teststrip.settings import Settings
 from teststrip.study.interrupt import StopSwitch, stop_switch
@@ -58,11 +58,11 @@ def start(
         if not processes.writes:
             done = processes.told(None)
             return done or _Run(config, home, folder, processes, switch).go(None, None)
-        with folder.locked(), _noted(folder):
+        with folder.locked():
             done = processes.told(claim(config, folder, text))
             if done is not None:
                 return done
-            maker = generator or EnginePool(device=device, max_rows=Settings().max_rows)
+            maker = generator or EnginePool(device=device, max_rows=_rows(config))
             run = _Run(config, home, folder, processes, switch, on_event, should_stop)
             measures: Measures | None = None
             try:
@@ -73,8 +73,13 @@ def start(
                 folder.write(result=result.as_record())
                 measures.finish(result.state, result.why)
             except BaseException as exc:
-                if measures is not None:
-                    measures.finish(*_ending(exc))
+                state, why = _ending(exc)
+                with suppress(StorageError):  # the disk may be what failed
+                    folder.write(state=state, why=why)
+                    if measures is not None:
+                        measures.finish(state, why)
+                if isinstance(exc, _Stopped):
+                    raise StudyError("stopped before the first step; resume it") from None
                 raise
             finally:
                 if measures is not None:
@@ -181,18 +186,12 @@ class _Run:
         model.park(vae=cache.latents, text_encoder=cache.texts and not lora.text_encoder)
 
 
-@contextmanager
-def _noted(folder: RunFolder) -> Iterator[None]:
-    """What ends a run early stands in its record."""
-    try:
-        yield
-    except BaseException as exc:
-        if folder.exists() and not isinstance(exc, ConfigError):
-            state, why = _ending(exc)
-            folder.write(state=state, why=why)
-        if isinstance(exc, _Stopped):
-            raise StudyError("stopped before the first step; resuming goes on there") from None
-        raise
+def _rows(config: TrainConfig) -> int:
+    """Rows of a forward: an engine of fixed pictures fills up to this many, needed or not."""
+    validation, subject = config.validation, config.subject
+    images = len(validation.prompts) * len(validation.seeds)
+    images = max(images, subject.class_pictures if subject and subject.class_prompt else 0)
+    return min(Settings().max_rows, max(2, 2 * images))
 
 
 def _plain(config: TrainConfig) -> TrainConfig:
