@@ -1,16 +1,18 @@
-"""How long until the images of one condition are seen? The studio against MLflow's own web page.
+"""How long until the images of one condition are seen? The studio, MLflow's page, Aim's explorer.
 
-    python -m venv /tmp/peers && /tmp/peers/bin/pip install mlflow
+    python -m venv /tmp/peers && /tmp/peers/bin/pip install mlflow aim
     python benchmarks/studio/peers.py --peers /tmp/peers/bin/python
 
 The same 2,000 images (40 recipes x 25 prompts x 2 seeds, 256 px, make.py) are a study for the
-studio and 40 runs for MLflow (`log_image`, a key for each prompt). Asked is "all images of one
-number of steps": an address of each tool, opened in a fresh page of headless Chromium. Seconds
-until the first image and until all on the screen are there; how many images the page holds then
-without a further click. Prints a Markdown table, medians of the repeats.
+studio, 40 runs for MLflow (`log_image`, a key for each prompt) and 40 runs for Aim (a context for
+each prompt). Asked is "all images of one number of steps": an address of each tool, opened in a
+fresh page of headless Chromium that reaches this machine alone. Seconds until the first image and
+until all on the screen are there; how many images the page holds then without a further click;
+and how the condition was given. Prints a Markdown table, medians of the repeats.
 """
 
 import argparse
+import os
 import shutil
 import socket
 import subprocess
@@ -24,6 +26,7 @@ from statistics import median
 from urllib.request import urlopen
 
 import pandas as pd
+import peers_aim
 import uvicorn
 from make import NAME, make
 from playwright.sync_api import Browser, sync_playwright
@@ -102,47 +105,100 @@ def mlflow_page(python: str, store: Path) -> Iterator[str]:
         subprocess.run(["pkill", "-g", str(served.pid)], check=False)
 
 
+ALONE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"  # nobody waits for the net
+HEAD = """| page | first image s | all on the screen s | images in the page | the condition is |
+|---|---|---|---|---|"""
+
+
 def main() -> None:
     """Print the table."""
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    options.add_argument("--peers", required=True, help="a Python that has mlflow")
+    options.add_argument("--peers", required=True, help="a Python that has mlflow and aim")
     options.add_argument("--repeats", type=int, default=5)
+    options.add_argument(
+        "--place", type=Path, help="keep what is made and filled here, use it again"
+    )
+    options.add_argument("--only", choices=["teststrip", "mlflow", "aim"], nargs="*")
     args = options.parse_args()
+    wanted = args.only or ["teststrip", "mlflow", "aim"]
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        home, store = Path(folder) / "home", Path(folder) / "mlflow"
-        store.mkdir()
-        place = make(home, 40)
-        steps = pd.read_parquet(place / "images.parquet")["recipe.steps"].min()
-        began = time.perf_counter()
-        subprocess.run([args.peers, "-c", FILL, str(store), str(place)], check=True)
-        print(f"MLflow filled in {time.perf_counter() - began:.0f} s\n")
+        root = args.place or Path(folder)
+        home = root / "home"
+        place = home / "studies" / NAME
+        if not (place / "images.parquet").exists():
+            make(home, 40)
+        steps = int(pd.read_parquet(place / "images.parquet")["recipe.steps"].min())
         browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu"]
+            executable_path=path, args=["--no-sandbox", "--disable-gpu", ALONE]
         )
-        print(
-            "| page | first image s | all on the screen s | images in the page |\n|---|---|---|---|"
-        )
-        with opened(home) as parts:
-            listening = bound(Address("127.0.0.1", 0))
-            server = uvicorn.Server(uvicorn.Config(create_app(parts), log_level="error"))
-            threading.Thread(target=server.run, kwargs={"sockets": [listening]}).start()
-            wall = f"/wall?study={NAME}&x=none&y=none&f.recipe.steps={steps}"
-            root = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            tell(browser, "Teststrip, wall", root + wall, "/thumbs/", args.repeats)
-            server.should_exit = True
-        with mlflow_page(args.peers, store) as root:
-            chart = f"searchFilter=params.steps%20%3D%20%22{steps}%22&compareRunsMode=CHART"
-            address = f"{root}/#/experiments/1/runs?{chart}"
-            tell(browser, "MLflow, image grid", address, "get-artifact", args.repeats)
+        rows = []
+        for name in wanted:
+            store = root / name
+            store.mkdir(exist_ok=True)
+            rows.append(MEASURES[name](browser, args, home, place, store, steps))
         browser.close()
+    print("\n".join([HEAD, *rows]))
 
 
-def tell(browser: Browser, name: str, address: str, part: str, repeats: int) -> None:
-    """A row of the table; the first opening warms the server and is not counted."""
+def teststrip(
+    browser: Browser, args: argparse.Namespace, home: Path, place: Path, store: Path, steps: int
+) -> str:
+    """The studio's row."""
+    with opened(home) as parts:
+        listening = bound(Address("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(create_app(parts), log_level="error"))
+        running = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        running.start()
+        wall = f"/wall?study={NAME}&x=none&y=none&f.recipe.steps={steps}"
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}{wall}"
+        row = told(browser, "Teststrip, wall", address, "/thumbs/", args.repeats)
+        server.should_exit = True
+        running.join(30)
+    return row + " a filter of the page, in plain words in its address |"
+
+
+def mlflow(
+    browser: Browser, args: argparse.Namespace, home: Path, place: Path, store: Path, steps: int
+) -> str:
+    """MLflow's row."""
+    fill("MLflow", [args.peers, "-c", FILL, str(store), str(place)], store)
+    with mlflow_page(args.peers, store) as root:
+        chart = f"searchFilter=params.steps%20%3D%20%22{steps}%22&compareRunsMode=CHART"
+        address = f"{root}/#/experiments/1/runs?{chart}"
+        row = told(browser, "MLflow, image grid", address, "get-artifact", args.repeats)
+    return row + " a search over runs, in the address; its page shows 10 runs |"
+
+
+def aim(
+    browser: Browser, args: argparse.Namespace, home: Path, place: Path, store: Path, steps: int
+) -> str:
+    """Aim's row."""
+    fill("Aim", [args.peers, "-c", peers_aim.FILL, str(store), str(place)], store)
+    with peers_aim.served(args.peers, store) as root:
+        address = root + peers_aim.page_of(steps)
+        row = told(browser, "Aim, images explorer", address, peers_aim.SHOWN, args.repeats)
+    return row + " a query in Aim's Python-like language, base64 in the address |"
+
+
+MEASURES = {"teststrip": teststrip, "mlflow": mlflow, "aim": aim}
+
+
+def fill(name: str, command: list[str], store: Path) -> None:
+    """Once for each store; says how long it took."""
+    done = store / "filled.txt"
+    if not done.exists():
+        began = time.perf_counter()
+        subprocess.run(command, check=True, env=os.environ | peers_aim.QUIET)
+        done.write_text(f"{time.perf_counter() - began:.0f} s\n")
+    print(f"{name} filled in {done.read_text().strip()}", flush=True)
+
+
+def told(browser: Browser, name: str, address: str, part: str, repeats: int) -> str:
+    """Most of a row; the first opening warms the server and is not counted."""
     runs = [seen(browser, address, part) for _ in range(repeats + 1)][1:]
     first, last, count = (median(column) for column in zip(*runs, strict=True))
-    print(f"| {name} | {first:.2f} | {last:.2f} | {count:.0f} |", flush=True)
+    return f"| {name} | {first:.2f} | {last:.2f} | {count:.0f} |"
 
 
 if __name__ == "__main__":
