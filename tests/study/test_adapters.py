@@ -83,3 +83,14 @@ def test_the_table_of_a_study_shows_file_and_scale_apart(tmp_path):
         recipe = recipe_of(row)
         assert recipe is not None
         assert recipe.recipe_id == row["recipe_id"]
+
+
+def test_the_studio_shows_file_and_scale_and_not_both_once_more(tmp_path):
+    from teststrip.studio.index import Index
+
+    Study(config(), SyntheticGenerator(3), [SyntheticScorer()], tmp_path).run()
+    index = Index(None)
+    index.refresh(tmp_path)
+    shown = {setting.label for setting in index.entry("ink").settings}
+    index.close()
+    assert shown == {"lora", "lora_scale"}

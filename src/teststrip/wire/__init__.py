@@ -5,6 +5,7 @@ tables     a study's table, here or from MLflow     analysing  the evidence of a
 planning   images, time, cost and power             comparing  two recipes head to head
 confirming the leaders on held-out images           people     votes
 champion, winner   a confirmed recipe registered and exported
+selecting  a training's checkpoint by its records, its scale by a study
 """
 
 from teststrip.wire.bench import REPORT, SHEET, SUMMARY, Bench, Report, settings

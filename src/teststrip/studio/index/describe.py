@@ -96,6 +96,8 @@ def describe(
 
 def _settings(table: str, kinds: Mapping[str, str], rows: Rows) -> tuple[Setting, ...]:
     names = [name for name in kinds if name.startswith(SETTINGS)]
+    if "recipe.lora_scale" in names:  # a swept adapter: `loras` says file and scale once more
+        names = [name for name in names if name != "recipe.loras"]
     if not names:
         return ()
     terms = [
