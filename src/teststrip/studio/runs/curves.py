@@ -54,7 +54,7 @@ def drawings(
     curves: Mapping[str, list[tuple[int, float]]], checkpoints: Sequence[int], last: int
 ) -> list[Drawing]:
     """All losses in one drawing, then a small one for each other curve. `last`: the last step."""
-    losses = {n: c for n, c in curves.items() if n.endswith("loss")}
+    losses = {n: c for n, c in curves.items() if n.endswith("loss") or n.startswith("loss")}
     others = {n: c for n, c in curves.items() if n not in losses}
     out = [_drawing("Loss", losses, checkpoints, last, TALL)] if losses else []
     for name, curve in list(others.items())[:MOST_SMALL]:
@@ -70,7 +70,10 @@ def _drawing(
     height: int,
 ) -> Drawing:
     values = [v for curve in curves.values() for _, v in curve]
-    y = Scale(*padded(min(values), max(values), 0.05), height - FOOT, TOP)
+    low, high = min(values), max(values)
+    if low == high and low:  # a constant, such as a learning rate: the scale is its own
+        low, high = sorted((0.9 * low, 1.1 * low))
+    y = Scale(*padded(low, high, 0.05), height - FOOT, TOP)
     x = _x(last)
     return Drawing(
         title=title,

@@ -79,7 +79,9 @@ def run(request: Request, name: str, parts: AppParts, step: int | None = None) -
         base=found.at(BASE),
         standings=standing,
         writers={column: _writer(standing, column) for column in found.head.higher},
-        drawings=curves.drawings(found.curves, steps, last),
+        drawings=curves.drawings(
+            {n: c for n, c in found.curves.items() if n not in found.head.higher}, steps, last
+        ),
         gains=[drawing for drawing in gains if drawing is not None],
         losses=_losses(found),
         numbers=numbers,
@@ -143,6 +145,7 @@ def _losses(found: Run) -> dict[str, dict[int, Any]]:
             values = {}
             for step in found.checkpoints:
                 before = [value for at, value in curve if at <= step]
-                values[step] = before[-1] if before and step != BASE else None
+                is_known = before and (step != BASE or name != "loss")
+                values[step] = before[-1] if is_known else None
             out[name] = values
     return out
