@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -23,6 +23,7 @@ def gradient(width: int, height: int) -> Image.Image:
     return Image.fromarray(np.stack([red, green, red * 0], -1).astype(np.uint8))
 
 
+@settings(max_examples=30)
 @given(
     st.integers(2, 20).map(lambda n: 64 * n),
     st.integers(2, 20).map(lambda n: 64 * n),
@@ -54,6 +55,7 @@ def test_the_bucket_of_the_nearest_shape_is_taken():
     assert wide[0] / wide[1] == max(w / h for w, h in sizes)
 
 
+@settings(max_examples=30)
 @given(
     st.integers(16, 300),
     st.integers(16, 300),
