@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,3 +101,16 @@ def test_halved_rows_make_some_sit_out_and_lose_nobody() -> None:
     drain(scheduler)
 
     assert all(rider.calls == 0 for rider in crowd)
+
+
+@pytest.mark.parametrize(("patience", "order"), [(3, "aaaabbbbbbaa"), (64, "aaaaaabbbbbb")])
+def test_those_with_the_last_batch_key_come_next_as_long_as_others_have_patience(
+    patience: int, order: str
+) -> None:
+    scheduler: StepScheduler[Rider] = StepScheduler(1, patience)
+    for number in range(12):
+        scheduler.add(Rider(batch_key="ab"[number % 2]))
+
+    batches = drain(scheduler)
+
+    assert "".join(rider.batch_key for (rider,) in batches) == order
