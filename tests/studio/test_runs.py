@@ -140,6 +140,39 @@ def test_the_page_shows_images_scores_and_curves_of_a_checkpoint(client, home):
     assert "foxes" in client.get("/runs").text
 
 
+def test_a_decision_is_shown_with_what_it_rests_on_also_where_it_is_a_refusal(client, home):
+    folder = write_run(home / "runs/foxes")
+    told = {
+        "step": 200,
+        "why": "lowest",
+        "notes": ["p <b>0.01</b>, 9 pictures"],
+        "answer": [100, 200],
+    }
+    (folder / "select.json").write_text(json.dumps(told))
+
+    chosen = client.get("/runs/foxes").text
+    assert "p &lt;b&gt;0.01&lt;/b&gt;, 9 pictures" in chosen
+    assert chosen.count('class="chip">as good') == 1
+    refusal = {"step": None, "why": "No checkpoint is chosen: too few prompts.", "answer": []}
+    (folder / "select.json").write_text(json.dumps(refusal))
+    assert "No checkpoint is chosen: too few prompts." in client.get("/runs/foxes").text
+    (folder / "select.json").write_text('["damaged"]')
+    assert client.get("/runs/foxes").status_code == 200
+
+
+def test_moving_losses_are_among_the_losses_and_scores_are_not_drawn_twice(client, home):
+    folder = write_run(home / "runs/foxes")
+    lines = [{"step": s, "loss_ema": 0.4, "val_loss": 0.5, "clip@1": 0.5} for s in (0, 100)]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "metrics.jsonl").write_text(text)
+
+    page = client.get("/runs/foxes?step=0").text
+
+    assert page.count("<polyline") == 2
+    base = page[page.index('<tr data-step="0"') :].partition("</tr>")[0]
+    assert base.count("0.5</td>") == 1  # the held-out loss of the base model
+
+
 def test_images_come_whole_and_small_and_only_those_of_the_run(client, home):
     folder = write_run(home / "runs/foxes")
     (home / "secret-1.png").write_bytes(png("red"))

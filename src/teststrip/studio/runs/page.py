@@ -15,6 +15,7 @@ from teststrip.studio.parts import Parts
 from teststrip.studio.pictures.making import thumbnails
 from teststrip.studio.pictures.routes import PLACEHOLDER
 from teststrip.studio.runs import curves, recorded, scores
+from teststrip.studio.runs.decision import decision
 from teststrip.studio.runs.run import BASE, Run, Sample, heads, open_run
 
 router = APIRouter()
@@ -72,6 +73,7 @@ def run(request: Request, name: str, parts: AppParts, step: int | None = None) -
         page="runs",
         run=found,
         head=found.head,
+        decision=decision(found.head.folder),
         steps=steps,
         now=now,
         last=last,

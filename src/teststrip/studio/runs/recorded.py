@@ -13,7 +13,7 @@ from teststrip.studio.runs.run import COPIES
 from teststrip.study.config import is_name
 
 KIND, NAME_TAG = "training", "teststrip.run"
-PARTS = ("run.json", "samples.parquet", "samples")
+PARTS = ("run.json", "samples.parquet", "samples", "select.json")
 
 
 @dataclass(frozen=True)
