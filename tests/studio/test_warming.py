@@ -16,7 +16,7 @@ def test_the_first_page_of_evidence_finds_it_worked_out(parts: Any) -> None:
         found[name] = parts.analysis(name)
         return found[name]
 
-    warming = Warming(analysis, parts.index)
+    warming = Warming(analysis, parts.index, first_s=0)
     assert warming.wait(120)
 
     assert asked == [entry.name for entry in parts.index.entries()]
@@ -32,12 +32,22 @@ def test_a_study_without_evidence_does_not_stop_the_others(parts: Any) -> None:
         asked.append(name)
         raise StudyError("no result yet")
 
-    warming = Warming(analysis, parts.index)
+    warming = Warming(analysis, parts.index, first_s=0)
     assert warming.wait(30)
 
     assert len(asked) == 2
     warming.stop()
     warming.stop()
+
+
+def test_a_studio_that_ends_at_once_has_begun_nothing(parts: Any) -> None:
+    asked: list[str] = []
+    warming = Warming(asked.append, parts.index, first_s=600)
+
+    warming.stop()
+
+    assert warming.wait(0)
+    assert asked == []
 
 
 def test_a_vote_on_a_study_that_was_brought_makes_its_evidence_new(parts: Any, home: Path) -> None:

@@ -25,7 +25,7 @@ PLACE = Path("studio")
 MOST_ANALYSES = 8
 VOTES = "votes.jsonl"
 PAUSE_S = 10.0
-MOST_WARM, MOST_WARM_IMAGES, LESS_URGENT, LONGEST_STOP_S = 2, 20_000, 10, 5.0
+MOST_WARM, MOST_WARM_IMAGES, WARM_AFTER_S, LESS_URGENT = 2, 20_000, 2.0, 10
 
 
 def parts(home: Path, *, in_memory: bool = False) -> "Parts":
@@ -133,10 +133,13 @@ class Warming:
     of very many images, is worked out when somebody asks.
     """
 
-    def __init__(self, analysis: "Callable[[str], Analysis]", index: "Index") -> None:
-        self._analysis, self._index = analysis, index
+    def __init__(
+        self, analysis: "Callable[[str], Analysis]", index: "Index", first_s: float = WARM_AFTER_S
+    ) -> None:
+        """It begins after `first_s`: the first page goes first."""
+        self._analysis, self._index, self._first_s = analysis, index, first_s
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="teststrip-warm", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="teststrip-warm")
         self._thread.start()
 
     def wait(self, seconds: float) -> bool:
@@ -145,13 +148,14 @@ class Warming:
         return not self._thread.is_alive()
 
     def stop(self) -> None:
-        """End after the study it is at, or leave it behind if that takes long; harmless twice."""
+        """End after the study it is at; harmless twice."""
         self._stopped.set()
-        self._thread.join(LONGEST_STOP_S)
+        self._thread.join()
 
     def _run(self) -> None:
         with suppress(OSError, AttributeError):  # this thread alone, where the system can
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LESS_URGENT)
+        self._stopped.wait(self._first_s)
         some = [e for e in self._index.entries() if e.paired and e.images <= MOST_WARM_IMAGES]
         for entry in some[:MOST_WARM]:
             if self._stopped.is_set():
