@@ -42,22 +42,7 @@ def lines(choice: Choice) -> list[str]:
     if choice.trend is not None and choice.loss is not None:
         out.append(_trend(choice.trend, choice.loss))
     out += [f"step {step} is out: {reason}" for step, reason in sorted(choice.out.items())]
-    if choice.copies:
-        honest = 0 if choice.options.copy_limit is not None else len(choice.run.honest)
-        most = max(choice.copies.values(), key=lambda c: c.share)
-        out.append(
-            f"copies: {most.copies or 'none'} of the {count(most.pictures, 'picture')} of step "
-            f"{most.step} and no more of any other come nearer to a training picture than "
-            f"{most.limit:.3f} ("
-            + (f"the nearest of {count(honest, 'held-out picture')}" if honest else "as given")
-            + f"); let pass are {percent(most.allowed)} beyond the base model's "
-            f"{percent(most.base_share)}"
-        )
-    elif choice.run.nearest is not None:
-        out.append(
-            "copies: not judged; without held-out pictures nothing tells how near an honest "
-            "picture comes (--copy-limit gives a similarity)"
-        )
+    out += _copies(choice)
     for criterion in choice.beside:
         if choice.leader is not None and criterion.has_base and criterion.row(choice.leader):
             out.append(f"decides nothing: {_compared(criterion, choice.leader)} at the chosen step")
@@ -156,6 +141,25 @@ def _compared(criterion: Criterion, step: int) -> str:
         f"{criterion.name} {write.signed(change.mean)} ({write.span(change, signed=True)}), "
         f"{p}, {row.verdict}"
     )
+
+
+def _copies(choice: Choice) -> Iterator[str]:
+    if choice.copies:
+        most = max(choice.copies.values(), key=lambda c: c.share)
+        who = f"{most.copies} of {count(most.pictures, 'picture')} at step {most.step}, the most,"
+        honest = f"which none of {count(len(choice.run.honest), 'held-out picture')} passes"
+        given = choice.options.copy_limit is not None
+        yield (
+            f"copies: {who if most.copies else 'no picture of any checkpoint'} came nearer to a "
+            f"training picture than {most.limit:.3f}, {'as given' if given else honest}; "
+            f"{percent(most.allowed)} beyond the base model's {percent(most.base_share)} are let "
+            "pass"
+        )
+    elif choice.run.nearest is not None:
+        yield (
+            "copies: not judged; how near an honest picture comes is not known (no held-out "
+            "pictures, or they were moved); --copy-limit gives a similarity"
+        )
 
 
 def _trend(found: Trend, loss: Criterion) -> str:
