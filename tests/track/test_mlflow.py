@@ -249,12 +249,13 @@ def test_a_file_name_that_leaves_its_folder_is_refused(home):
 @pytest.mark.service
 def test_a_real_server_keeps_the_same_record(server, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    first = MlflowTracker(tmp_path)
+    own = "same record"  # the server is other tests' as well
+    first = MlflowTracker(tmp_path, own)
     record(first)
     before = everything(first)
 
-    record(MlflowTracker(tmp_path))
-    study = open_study(tmp_path, "demo")
+    record(MlflowTracker(tmp_path, own))
+    study = open_study(tmp_path, "demo", own)
 
     assert everything(first) == before
     assert len(before) == 2
