@@ -115,8 +115,9 @@ def traffic(
 
 def one_by_one(pipe: Any, loras: Sequence[Path], recipe: Recipe, count: int) -> tuple[float, float]:
     """The plain pipeline in the same mixed order: each image sets its adapter, then runs alone."""
-    for k, path in enumerate(loras):
-        pipe.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name=f"a{k}")
+    with loading.quiet_libraries():
+        for k, path in enumerate(loras):
+            pipe.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name=f"a{k}")
 
     def work() -> None:
         for k in range(count):

@@ -22,7 +22,7 @@ from teststrip.testing.tiny import tiny_pipeline
 from teststrip.testing.tiny_lora import tiny_lora
 from teststrip.train import checkpoints
 from teststrip.train.config import TrainConfig
-from teststrip.train.export import checks
+from teststrip.train.export import checks, written
 from teststrip.train.export.formats import export
 from teststrip.train.export.source import find
 from teststrip.train.folder import RunFolder
@@ -241,7 +241,7 @@ def test_the_selected_checkpoint_is_taken_at_its_scale_else_the_newest(trained: 
     selected, asked = find(home, "ink"), find(home, "ink", step=200)
 
     assert (newest.step, newest.scale, newest.stem) == (200, 1.0, "ink-000200")
-    assert "nobody selected" in newest.chosen
+    assert newest.chosen == "the newest; none was selected"
     assert (selected.step, selected.scale, selected.stem) == (100, 0.5, "ink-000100-s0.5")
     assert "best of two" in selected.chosen
     assert (asked.step, asked.scale) == (200, 1.0)
@@ -298,6 +298,23 @@ def test_wrong_use_is_one_clear_message_and_nothing_is_written(
         find(home, "ink")
 
 
+def test_a_file_that_other_programs_read_otherwise_is_not_written(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = find(trained(steps=(100,)), "ink")
+    right = written.kohya_file
+
+    def twice_as_strong(*args: Any) -> bytes:
+        tensors = safetensors.torch.load(right(*args))
+        changed = {k: v * 2 if k.endswith("alpha") else v for k, v in tensors.items()}
+        return safetensors.torch.save(changed)
+
+    monkeypatch.setattr(written, "kohya_file", twice_as_strong)
+    with pytest.raises(StudyError, match="format kohya: read back it gives other numbers"):
+        export(source, ["kohya"], tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_a_folder_of_an_earlier_export_is_replaced(trained: Trained, tmp_path: Path) -> None:
     source = find(trained(steps=(100,)), "ink")
     (first,) = export(source, ["merged"], tmp_path / "out")
@@ -327,6 +344,7 @@ def test_without_onnx_the_missing_part_is_named(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # torch.export is half a minute of Python, more on a busy machine
 @pytest.mark.parametrize("options", [{}, {"use_dora": True}], ids=str)
 def test_an_onnx_unet_gives_the_checkpoints_numbers_and_image(
     options: dict[str, Any], trained: Trained, tiny: Path, tmp_path: Path

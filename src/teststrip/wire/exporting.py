@@ -20,11 +20,16 @@ class Export:
     files: "list[Exported]"
 
     def __str__(self) -> str:
+        from teststrip.train.export.source import NEWEST
+
         source = self.source
         lines = [f"{source.name}: step {source.step} at scale {source.scale:g}, {source.chosen}"]
         if source.trigger:
             lines.append(f"  trigger    {source.trigger}")
-        return "\n".join([*lines, *(f"  {file}" for file in self.files)])
+        lines += [f"  {file}" for file in self.files]
+        if source.chosen == NEWEST:
+            lines.append(f"  to choose by evidence: teststrip train select {source.name}")
+        return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
         """For --json."""

@@ -4,8 +4,9 @@ import contextlib
 import importlib.util
 import io
 import json
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,7 @@ def _export(unet: _Tensors, config: Any, path: Path) -> None:
     }
     # A batch of 1 would be taken for a constant, and equal sides for one and the same number.
     example = _inputs(config, 2, height, width + multiple, 77)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
-        warnings.simplefilter("ignore")  # torch's own, of its own deprecated parts
+    with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             unet,
             example,
@@ -106,6 +106,20 @@ def _export(unet: _Tensors, config: Any, path: Path) -> None:
             verbose=False,
         )
         program.save(str(path), external_data=True)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's own words on its deprecated parts and on packages that are not here."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def _parity(unet: _Tensors, predict: Predict, config: Any) -> dict[str, float]:

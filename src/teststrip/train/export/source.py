@@ -13,6 +13,8 @@ from teststrip.errors import ConfigError, ModelError, StorageError, StudyError
 from teststrip.train.checkpoints import checkpoints
 from teststrip.train.folder import RunFolder
 
+NEWEST = "the newest; none was selected"
+
 
 @dataclass(frozen=True)
 class Source:
@@ -79,8 +81,7 @@ def find(home: Path, name: str, step: int | None = None, scale: float | None = N
             f"selected: {selected.get('why') or 'no reason given'}",
         )
     elif step is None:
-        step = max(found)
-        chosen = f"the newest, which nobody selected: teststrip train select {name}"
+        step, chosen = max(found), NEWEST
     if step not in found:
         steps = ", ".join(str(s) for s in found)
         base = " (step 0 is the base model, without a LoRA)" if step == 0 else ""
