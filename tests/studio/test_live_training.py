@@ -190,3 +190,16 @@ def test_damaged_files_do_not_break_the_page(client, home):
 
     assert client.get("/live").status_code == 200
     assert training_of(home, "odd", client.app.state.train_launcher).shots == ()
+
+
+def test_a_run_whose_lock_nobody_holds_was_killed_and_can_go_on(client, home):
+    folder = write(home / "runs/lost", state="running")
+    (folder / "lock").write_text("pid 1\n")
+    (folder / "train.yaml").write_text("name: lost")
+    (folder / "run.log").write_text("$ teststrip train resume lost\nout of memory")
+
+    now = state(client)
+
+    assert (now["state"], now["can_resume"], now["can_stop"]) == ("interrupted", True, False)
+    assert now["log"] == "out of memory"
+    assert "was killed" in client.get("/runs").text
