@@ -6,8 +6,11 @@ whose process died is handed out again and goes on from its last checkpoint. All
 cluster must see TESTSTRIP_HOME at the same path.
 """
 
+import json
 import logging
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -39,12 +42,23 @@ _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_worker_niceness": "0",  # a training is no work for idle times
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: trials stop at the next step
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
 log = logging.getLogger(__name__)
+
+
+@contextmanager
+def opened(config: TuneConfig) -> Iterator[Callable[[Scene, Turns], None]]:
+    """`run` for as long as it is open; the cluster is joined when there is something to run."""
+    try:
+        yield run
+    finally:
+        if ray.is_initialized():
+            ray.shutdown()
 
 
 def run(scene: Scene, turns: Turns) -> None:
@@ -54,58 +68,54 @@ def run(scene: Scene, turns: Turns) -> None:
     refuses.
     """
     config = scene.config
+    source = _Source(scene, turns)
+    if not source.has_more():
+        return
+    if not ray.is_initialized():
+        _join(config)
     resources = {"cpu": config.ray.cpus_per_trial, "gpu": config.ray.gpus_per_trial}
-    with cluster(config):
-        _enough(resources)
-        source = _Source(scene, turns)
-        trainable = _trainable(config, scene.folder, scene.objective, early=scene.early)
-        tuner = tune.Tuner(
-            tune.with_resources(trainable, resources),
-            tune_config=tune.TuneConfig(
-                metric="value",
-                mode="max" if scene.higher_is_better else "min",
-                search_alg=source,
-                scheduler=_scheduler(scene),
-                num_samples=-1,
-                max_concurrent_trials=None,
-            ),
-            run_config=tune.RunConfig(
-                name=f"search-{time.time_ns()}",
-                storage_path=str(scene.folder.ray.resolve()),
-                callbacks=[_Stopping(scene)],
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=0),  # retried by `_Source`
-            ),
-        )
-        tuner.fit()
-        if source.fault is not None:
-            raise source.fault
+    _enough(resources)
+    trainable = _trainable(config, scene.folder, scene.objective, early=scene.early)
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, resources),
+        tune_config=tune.TuneConfig(
+            metric="value",
+            mode="max" if scene.higher_is_better else "min",
+            search_alg=source,
+            scheduler=_scheduler(scene),
+            num_samples=-1,
+        ),
+        run_config=tune.RunConfig(
+            name=f"search-{time.time_ns()}",
+            storage_path=str(scene.folder.ray.resolve()),
+            callbacks=[_Stopping(scene)],
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=0),  # retried by `_Source`
+        ),
+    )
+    tuner.fit()
+    if source.fault is not None:
+        raise source.fault
 
 
-@contextmanager
-def cluster(config: TuneConfig) -> Iterator[None]:
-    """Join the cluster at its address, or start one here for as long as it is needed."""
+def _join(config: TuneConfig) -> None:
+    """Join the cluster at its address, or start one here."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     where = config.ray.address
+    mine = signal.getsignal(signal.SIGTERM)
+    options: dict[str, Any] = {"address": where or "local"}
+    if not where:
+        options |= {"num_cpus": config.ray.cpus, "include_dashboard": False}
     try:
-        if where:
-            ray.init(address=where, logging_level=logging.ERROR, log_to_driver=False)
-        else:
-            ray.init(
-                address="local",
-                num_cpus=config.ray.cpus,
-                include_dashboard=False,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-            )
+        ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
     except Exception as exc:
         text = str(exc).partition("\n")[0]
         raise StudyError(f"Ray cluster {where or '(local)'}: cannot be reached: {text}") from exc
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, mine)  # Ray puts its own, which ends the process at once
+    # a traceback for each trial that failed; we say it in one line
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 
 def _enough(resources: dict[str, float]) -> None:
@@ -129,7 +139,7 @@ def _trainable(
 
         def goes_on(measured: Measured) -> bool:
             # returns once the driver has judged this measuring, see `_Asha`
-            tune.report({"value": measured.value, "index": measured.index, **_flat(measured)})
+            tune.report(_reported(measured))
             return not (early and folder.is_pruned(job.name))
 
         try:
@@ -150,8 +160,15 @@ def _trainable(
     return trial
 
 
-def _flat(measured: Measured) -> dict[str, Any]:
-    return {"step": measured.step, "units": dict(measured.units)}
+def _reported(measured: Measured) -> dict[str, Any]:
+    """Ray flattens what is nested, so the units travel as text."""
+    units = json.dumps(dict(measured.units))
+    return {
+        "value": measured.value,
+        "index": measured.index,
+        "optimizer_step": measured.step,
+        "units": units,
+    }
 
 
 def _scheduler(scene: Scene) -> Any:
@@ -212,6 +229,13 @@ class _Source(Searcher):
         self._again: list[Job] = []
         self._died: dict[str, int] = {}
 
+    def has_more(self) -> bool:
+        """Is there anything to run? What ended before a crash could tell it is told now."""
+        job = self._next()
+        if job is not None:
+            self._again.append(job)
+        return job is not None
+
     def set_search_properties(self, *_: Any, **__: Any) -> bool:
         """Metric and mode are known; no space of Ray's is used."""
         return True
@@ -240,7 +264,14 @@ class _Source(Searcher):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Keep a measuring, and judge it where the rule is ours and not ASHA's."""
         job = self._running[trial_id]
-        measured = Measured(result["step"], result["index"], result["value"], result["units"])
+        if "index" not in result:  # Ray's own last word of a trial that never reported
+            return
+        measured = Measured(
+            result["optimizer_step"],
+            result["index"],
+            result["value"],
+            json.loads(result["units"]),
+        )
         with self._noting():
             self._turns.note(job, measured)
             if behind(self._scene, measured):

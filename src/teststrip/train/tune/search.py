@@ -1,6 +1,7 @@
 """A search over trainings, from top to bottom: trials, the best once more, what came of it."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def search(
     folder = TuneFolder(home / "tunes" / config.name)
     with folder.locked():
         folder.begin(config.resolved())
-        with stop_switch(folder.stop) as switch:
+        with stop_switch(folder.stop) as switch, _backend(config) as run:
             count = _Count(folder, on_event)
             scene: dict[str, Any] = {
                 "config": config,
@@ -47,13 +48,13 @@ def search(
             }
             book = Book(config, folder.journal, higher_is_better=higher_is_better)
             count.planned = book.planned
-            _run(Scene(**scene, on_outcome=count.search), book)
+            run(Scene(**scene, on_outcome=count.search), book)
             found = [one for one in folder.outcomes() if one.seed is None]
             is_over = len(found) >= book.planned
             if is_over and not switch():
                 repeats = Repeats(config, found, higher_is_better=higher_is_better)
                 count.planned += repeats.planned
-                _run(Scene(**scene, on_outcome=count.repeat, early=False), repeats)
+                run(Scene(**scene, on_outcome=count.repeat, early=False), repeats)
                 is_over = all(folder.outcome(name) is not None for name in repeats.names)
         state = "finished" if is_over else "stopped"
         report = make_report(config, folder.outcomes(), state, higher_is_better=higher_is_better)
@@ -63,19 +64,19 @@ def search(
     return report
 
 
-def _run(scene: Scene, turns: Turns) -> None:
-    if scene.config.backend == "optuna":
+def _backend(config: TuneConfig) -> AbstractContextManager[Callable[[Scene, Turns], None]]:
+    """Where trials run: this process, or a cluster that is open as long as it is needed."""
+    if config.backend == "optuna":
         from teststrip.train.tune import in_process
 
-        in_process.run(scene, turns)
-        return
+        return in_process.opened(config)
     try:
         from teststrip.train.tune import on_ray
     except ModuleNotFoundError as exc:
         if not (exc.name or "").startswith("ray"):
             raise
         raise MissingExtra(f"tuning on a Ray cluster (package {exc.name})", "ray") from exc
-    on_ray.run(scene, turns)
+    return on_ray.opened(config)
 
 
 def _training_of(config: TuneConfig, report: TuneReport) -> dict[str, Any] | None:
