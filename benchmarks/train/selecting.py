@@ -6,7 +6,8 @@
 A world is a run of 10 checkpoints and the base model, judged by held-out loss and by a score of
 its validation pictures. Every picture and prompt has a level of its own (SD 1), an interplay with
 each step (0.25) and noise (0.5); `drift`: each also wanders over the steps, as far as 0.5 at the
-end, and neighbouring checkpoints are alike; `heavy tails`: Student's t with 3 degrees of freedom.
+end, and neighbouring checkpoints are alike; `shared seeds`: a seed suits a checkpoint at every
+prompt (0.25); `heavy tails`: Student's t with 3 degrees of freedom.
 
     nothing    every checkpoint is worth what the base model is: any answer is a false one
     hill       worth rises to 1 (`low hill`: 0.5) at a step and falls again, the step differs from
@@ -26,8 +27,14 @@ from teststrip.testing.trainings import STEPS, peak, world
 from teststrip.train.select.rule import Options, choose
 from teststrip.train.select.trend import OVERFIT
 
-SHAPES = {"Gaussian": {}, "drift": {"drift": 0.5}, "heavy tails": {"heavy": True}}
-SIZES = ((4, 4), (6, 8), (12, 12), (24, 16))  # held-out pictures, validation prompts
+SHAPES = {
+    "Gaussian": {},
+    "shared seeds": {"shared": 0.25},
+    "drift": {"drift": 0.5},
+    "heavy tails": {"heavy": True},
+}
+USUAL = (12, 12)
+SIZES = ((4, 4), (6, 8), (24, 16))  # held-out pictures, validation prompts
 BY = ("both", "loss", "score")
 CHUNK = 20
 
@@ -35,16 +42,18 @@ Row = tuple[str, str, str, int, int]
 
 
 def rows() -> Iterator[Row]:
-    """truth, shape, by, pictures, prompts: every size once, every shape at the usual sizes."""
-    for truth in ("nothing", "hill"):
-        for shape in SHAPES:
-            for size in SIZES if shape == "Gaussian" else SIZES[1:3]:
-                yield truth, shape, "both", *size
-        for by in BY[1:]:
-            yield truth, "drift", by, *SIZES[2]
+    """truth, shape, by, pictures, prompts: every shape at the usual size, then every size."""
+    for shape in SHAPES:
+        for truth in ("nothing", "hill"):
+            yield truth, shape, "both", *USUAL
+    for size in SIZES:
+        for truth in ("nothing", "hill"):
+            yield truth, "Gaussian", "both", *size
+    for by in BY[1:]:
+        for truth in ("nothing", "hill"):
+            yield truth, "Gaussian", by, *USUAL
     for truth in ("low hill", "harm"):
-        for shape in SHAPES:
-            yield truth, shape, "both", *SIZES[2]
+        yield truth, "Gaussian", "both", *USUAL
 
 
 def worth_of(truth: str, number: int) -> list[float]:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from teststrip.errors import ConfigError
+from teststrip.evidence.ranking import BETTER
 from teststrip.testing.trainings import SCORE, STEPS, peak, run_of, world
 from teststrip.train.select.copies import copies_of
 from teststrip.train.select.rule import Options, choose
+from teststrip.train.select.seeds import crossed_p
 from teststrip.train.select.trend import FALLING, LEVEL, OVERFIT
 from teststrip.train.select.words import as_dict, lines, why
 
@@ -115,6 +117,29 @@ def test_numbers_that_are_not_finite_are_no_scores():
     assert 500 not in choice.answer
     nothing = run.held_out.assign(loss=float("nan"))
     assert choose(run_of(nothing, None, {})).leader is None
+
+
+def test_what_holds_on_the_runs_own_seeds_only_is_not_enough():
+    alone = [choose(world(n, shared=0.5), Options(by="score")) for n in range(40)]
+    fooled = [c for c in alone if any(r.verdict == BETTER for r in c.score.ranking.rows)]
+    assert len(fooled) >= 8
+    assert sum(c.leader is not None for c in fooled) <= len(fooled) / 2
+    seen = [why(c) for c in fooled if c.leader is None]
+    assert any("better on these seeds only" in text for text in seen)
+
+
+def test_one_seed_says_nothing_of_others():
+    run = world(2, worth=peak(500, 1.5), seeds=1)
+    assert choose(run, Options(by="score")).leader is None
+    assert choose(run).leader is not None
+
+
+def test_prompts_and_seeds_are_both_counted_as_drawn():
+    rng = np.random.default_rng(3)
+    p = [crossed_p(rng.normal(size=(12, 1)) + rng.normal(size=(1, 4))) for _ in range(400)]
+    assert np.mean(np.array(p) < 0.05) <= 0.08
+    assert crossed_p(1.0 + 0.1 * rng.normal(size=(12, 4))) < 0.001
+    assert crossed_p(np.ones((12, 1))) == crossed_p(np.zeros((12, 2))) == 1.0
 
 
 def test_equal_numbers_everywhere_are_no_evidence():

@@ -23,12 +23,14 @@ def world(
     interplay: float = 0.25,
     residual: float = 0.5,
     drift: float = 0.0,
+    shared: float = 0.0,
     heavy: bool = False,
 ) -> Measured:
     """`worth`: true gain of each checkpoint over the base model, in SDs of single images.
 
     Loss falls and the score rises by it. Every picture (prompt) has a level of its own, which all
-    steps share, an interplay with each step, a drift over the steps, and noise. `heavy`: all of it
+    steps share, an interplay with each step, a drift over the steps, and noise; `shared`: an
+    effect of each seed at each step that all prompts share. `heavy`: all of it
     t-distributed with 3 degrees of freedom, scaled to the same spread.
     """
     rng = np.random.default_rng([7, seed])
@@ -58,6 +60,8 @@ def world(
     value = value + wander(prompts)[:, :, None]
     value = value + interplay * draw(len(steps), prompts, 1)
     value = value + residual * draw(len(steps), prompts, seeds)
+    if shared:
+        value = value + shared * draw(len(steps), 1, seeds)
     samples = pd.DataFrame(
         [
             {

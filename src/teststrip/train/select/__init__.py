@@ -2,6 +2,7 @@
 
     measured   what a run left behind: checkpoints, held-out losses, scores of its samples
     criterion  one question to all checkpoints at once, by the paired tests of `evidence`
+    seeds      does a gain of the pictures hold beyond the few seeds that all prompts share
     trend      does the held-out loss rise again (over-fitted), fall still, or neither
     copies     checkpoints whose pictures come too near to a training picture
     rule       these together: the answer, or why there is none

@@ -15,13 +15,15 @@ from teststrip.evidence.compare import Comparison, against
 from teststrip.evidence.facts import StudyFacts
 from teststrip.evidence.grid import Grid, build
 from teststrip.evidence.numbers import Numbers, count
-from teststrip.evidence.ranking import BETTER, WORSE, Ranked, Ranking, rank
+from teststrip.evidence.ranking import ALONE, BETTER, WORSE, Ranked, Ranking, rank
 from teststrip.evidence.table import checked
 from teststrip.train.select.measured import BASE, Measured
+from teststrip.train.select.seeds import p_beyond_seeds
 
 if TYPE_CHECKING:
     import pandas as pd
 
+ON_THESE_SEEDS = "better on these seeds only"
 LEAST_UNITS = 4  # from here on the paired t test holds its size (evidence/compare.py)
 LOSS, PICTURE, PROMPT = "held-out loss", "held-out picture", "validation prompt"
 
@@ -66,10 +68,20 @@ class Criterion:
         name = str(step)
         return self.ranking.row(name) if name in self.grid.recipes else None
 
-    def is_better(self, step: int) -> bool:
-        """Better than the base model, with evidence."""
+    def verdict(self, step: int) -> str:
+        """Against the base model; a score that is better must be so beyond its seeds."""
         row = self.row(step)
-        return self.has_base and row is not None and row.verdict == BETTER
+        if row is None:
+            return ALONE
+        if row.verdict == BETTER and self.unit == PROMPT and self.has_base:
+            alpha = (1 - self.confidence) / 2 / max(self.ranking.comparisons, 1)
+            if p_beyond_seeds(self.grid, str(step), str(BASE)) >= alpha:
+                return ON_THESE_SEEDS
+        return row.verdict
+
+    def is_better(self, step: int) -> bool:
+        """Better than the base model, with evidence, and not on these seeds alone."""
+        return self.has_base and self.verdict(step) == BETTER
 
     def is_worse(self, step: int) -> bool:
         """Worse than the base model, with evidence."""

@@ -6,7 +6,7 @@ from typing import Any
 from teststrip.evidence.numbers import count, percent
 from teststrip.evidence.ranking import UNCLEAR
 from teststrip.evidence.verdict import settled_by
-from teststrip.train.select.criterion import LOSS, Criterion
+from teststrip.train.select.criterion import LOSS, ON_THESE_SEEDS, Criterion
 from teststrip.train.select.measured import BASE
 from teststrip.train.select.rule import Choice
 from teststrip.train.select.trend import Trend
@@ -110,6 +110,8 @@ def _settled(choice: Choice) -> Iterator[str]:
         steps = [s for s in criterion.order if s != BASE]
         row = next(r for r in criterion.against(steps, BASE) if r.a == str(first))
         yield f"{_compared(criterion, first)}, on {count(criterion.units, criterion.unit)}."
+        if criterion.verdict(first) == ON_THESE_SEEDS:
+            yield "All prompts share these seeds; more of them (validation.seeds) would settle it."
         if row.verdict == UNCLEAR and (more := settled_by(row, criterion.unit)):
             yield more
 
@@ -139,7 +141,7 @@ def _compared(criterion: Criterion, step: int) -> str:
     p = "p < 0.001" if row.p_holm < 0.001 else f"p {row.p_holm:.3f}"
     return (
         f"{criterion.name} {write.signed(change.mean)} ({write.span(change, signed=True)}), "
-        f"{p}, {row.verdict}"
+        f"{p}, {criterion.verdict(step)}"
     )
 
 
@@ -192,7 +194,9 @@ def _numbers(criterion: Criterion) -> dict[str, Any]:
                 "n": row.gain.units,
                 "images": row.images,
                 "p_holm": row.p_holm,
-                "verdict": row.verdict,
+                "verdict": row.verdict
+                if row.recipe_id == str(BASE)
+                else criterion.verdict(int(row.recipe_id)),
                 "in_best_set": row.in_best_set,
             }
             for row in sorted(criterion.ranking.rows, key=lambda row: int(row.recipe_id))
