@@ -178,3 +178,46 @@ def test_flat_weights_are_trained_as_single_ones_would_be(
         plain.zero_grad()
     for name, tensor in weights[0].named().items():
         torch.testing.assert_close(tensor, named[name].detach(), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("alpha", [None, 5.0])
+def test_lean_layers_give_pefts_numbers_and_gradients(
+    config: Callable[..., TrainConfig], alpha: float | None
+) -> None:
+    from teststrip.train import adapters
+    from teststrip.train.lean import make_lean
+
+    made = config(lora={"rank": 2, "alpha": alpha, "text_encoder": True})
+    losses, gradients = [], []
+    for lean in (False, True):
+        model = open_model(made, "cpu")
+        weights = adapters.attach(model, made.lora, seed=0)
+        rng = torch.Generator().manual_seed(1)
+        for each in weights:  # lora_B starts at 0, and then its other half has no gradient
+            with torch.no_grad():
+                each.flat.add_(0.3 * torch.randn(each.flat.shape, generator=rng))
+        if lean:
+            assert make_lean(model.unet) > 0
+            assert make_lean(model.text_encoder) > 0
+        latents, noise = (torch.randn(2, 4, 16, 16, generator=rng) for _ in range(2))
+        hidden = model.encode(["a", "b"])
+        each_loss = sample_losses(model, latents, noise, torch.tensor([5, 700]), hidden)
+        each_loss.mean().backward()
+        losses.append(each_loss.detach())
+        gradients.append([w.flat.grad for w in weights])
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-4, atol=1e-5)
+    for plain, quick in zip(*gradients, strict=True):
+        assert plain.abs().max() > 0
+        torch.testing.assert_close(plain, quick, rtol=1e-3, atol=1e-5)
+
+
+def test_lean_leaves_dora_and_dropout_to_peft(config: Callable[..., TrainConfig]) -> None:
+    from teststrip.train import adapters
+    from teststrip.train.lean import make_lean
+
+    for lora in ({"dora": True}, {"dropout": 0.1}):
+        made = config(lora=lora)
+        model = open_model(made, "cpu")
+        adapters.attach(model, made.lora, seed=0)
+        assert make_lean(model.unet) == 0

@@ -1,5 +1,6 @@
 """Two processes are one run: what both compute is what one would in two parts; one writes."""
 
+import json
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from teststrip.train.checkpoints import checkpoints, read_state
 from teststrip.train.config import TrainConfig
@@ -62,22 +64,17 @@ def test_two_processes_are_one_run(tmp_path: Path, config: Callable[..., TrainCo
 
 
 @pytest.mark.slow
-def test_accelerate_launches_the_command(
+def test_the_command_runs_on_several_processes(
     tmp_path: Path, config: Callable[..., TrainConfig]
 ) -> None:
-    import json
-
-    import yaml
-
+    """By torch's launcher, which is what `accelerate launch` calls for several GPUs."""
     made = config(steps=2, every={"held_out": 2, "checkpoint": 2})
     file = tmp_path / "run.yaml"
     file.write_text(yaml.safe_dump(made.model_dump(mode="json")))
-    words = ["--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
-             "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1",
-             "--main_process_port", "0"]  # fmt: skip
-    command = ["accelerate.commands.launch", *words, "-m", "teststrip"]
+    launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = ["-m", "teststrip", "train", "run", str(file), "--no-track", "--json"]
     found = subprocess.run(
-        [sys.executable, "-m", *command, "train", "run", str(file), "--no-track", "--json"],
+        [sys.executable, "-m", *launcher, *command],
         env=os.environ | {"TESTSTRIP_HOME": str(tmp_path / "home"), "TESTSTRIP_DEVICE": "cpu"},
         capture_output=True,
         text=True,

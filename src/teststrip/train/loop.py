@@ -12,6 +12,7 @@ from teststrip.train.batches import Batches
 from teststrip.train.config import TrainConfig
 from teststrip.train.folder import RunFolder
 from teststrip.train.guard import why_it_stopped
+from teststrip.train.lean import keep_freed_memory, make_lean
 from teststrip.train.model import Trainable
 from teststrip.train.processes import Processes
 from teststrip.train.result import Event, OnEvent, Result, Stop
@@ -159,7 +160,11 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, read from top to bottom
 
 
 def _prepare(config: TrainConfig, model: Trainable) -> None:
-    """Train mode where there is something to train; less memory where it was asked for."""
+    """Train mode where there is something to train, and what makes it quick or small."""
+    if model.device.type == "cpu":
+        keep_freed_memory()
+    for each in (model.unet, model.text_encoder):
+        make_lean(each)
     model.unet.train()
     if config.lora.text_encoder:
         model.text_encoder.train()
