@@ -34,9 +34,7 @@ def crossed_p(gain: Floats) -> float:
     of_prompt, of_seed = gain.mean(axis=1) - mean, gain.mean(axis=0) - mean
     rest = gain - mean - of_prompt[:, None] - of_seed
     free = np.array([prompts - 1, seeds - 1, (prompts - 1) * (seeds - 1)])
-    squares = np.array(
-        [seeds * (of_prompt**2).sum(), prompts * (of_seed**2).sum(), (rest**2).sum()]
-    )
+    sums = [seeds * (of_prompt**2).sum(), prompts * (of_seed**2).sum(), (rest**2).sum()]
     by_prompt, by_seed, by_chance = np.array(sums) / free
     error = by_prompt + by_seed - by_chance
     weights = (by_prompt**2, by_seed**2, by_chance**2)
