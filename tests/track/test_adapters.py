@@ -89,20 +89,13 @@ def test_what_is_registered_comes_back_byte_for_byte(place, name, weights, tmp_p
 
 
 def test_mlflow_itself_knows_base_revision_signature_and_lineage(place, name, weights, monkeypatch):
-    import mlflow
-
     _flavour()
     from mlflow.models import get_model_info
 
     connection, run_id = place
     register_adapter(connection, name, run_id, weights, meta(weights))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", connection.uri)
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(connection.uri)
-    try:
-        info = get_model_info(f"models:/{name}@challenger")
-    finally:
-        mlflow.set_tracking_uri(before)
+    info = get_model_info(f"models:/{name}@challenger")
 
     assert info.flavors["diffusers"]["base_model"] == "someone/a-model"
     assert info.flavors["diffusers"]["base_model_revision"] == "5f2e"
@@ -114,7 +107,7 @@ def test_mlflow_itself_knows_base_revision_signature_and_lineage(place, name, we
     assert "width" not in params
 
 
-def test_mlflows_own_loader_makes_the_engines_picture(home, name, base, weights):
+def test_mlflows_own_loader_makes_the_engines_picture(home, name, base, weights, monkeypatch):
     import mlflow
 
     _flavour()
@@ -133,12 +126,8 @@ def test_mlflows_own_loader_makes_the_engines_picture(home, name, base, weights)
     wanted = Request(recipe=recipe, block=Block(prompt="a cat", seed=3))
     with Engine.open(str(base), dtype="fp32", device="cpu") as engine:
         [ours] = engine.generate([wanted])
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(connection.uri)
-    try:
-        loaded = mlflow.diffusers.load_model(f"models:/{name}@challenger")
-    finally:
-        mlflow.set_tracking_uri(before)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", connection.uri)
+    loaded = mlflow.diffusers.load_model(f"models:/{name}@challenger")
     import torch
 
     pipe = loaded.load_pipeline(torch_dtype=torch.float32, device="cpu")

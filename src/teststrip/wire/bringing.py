@@ -100,11 +100,10 @@ class _Kept:
         return (self._folder / KEPT / name).exists()
 
     def table(self) -> "pd.DataFrame":
-        import pandas as pd
-
+        from teststrip.evidence.table_file import read_frame
         from teststrip.studio.index.scan import TABLE
 
-        return pd.read_parquet(self._folder / TABLE)
+        return read_frame(self._folder / TABLE)
 
     def png(self, path: str) -> bytes:
         return _read(self._folder / path)
