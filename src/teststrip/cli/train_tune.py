@@ -48,9 +48,13 @@ def tune(
     report = tuned(config, here.home, track=track, device=here.device, on_event=on_event)
     folder = here.home / "tunes" / config.name
     text = f"{report}\n  report  {folder / 'report.md'}"
-    if report.best is not None:
+    if report.state != "finished":
+        text += f"\n  to go on: teststrip train tune {file}"
+    elif report.best is not None:
         text += f"\n  to train it: teststrip train run {folder / 'best.yaml'}"
     verbs.show(report.as_dict() | {"folder": str(folder)}, as_json, text)
+    if report.state != "finished":
+        raise typer.Exit(1)
 
 
 def _tell(outcome: "Outcome", ended: int, planned: int) -> None:
