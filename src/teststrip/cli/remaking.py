@@ -61,7 +61,7 @@ def reasons(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What was different when the first picture was made, in words."""
     found = []
     for name, what in (
-        ("fingerprint", "model weights or precision"),
+        ("fingerprint", "model weights, adapters or precision"),
         ("device", "device"),
         ("hardware", "processor"),
     ):
