@@ -347,3 +347,31 @@ def test_the_record_is_json_and_a_page(tmp_path):
     data = json.loads((folder / "report.json").read_text())
     assert data["best"]["name"] == report.best.name
     assert "| optimizer.lr |" in (folder / "report.md").read_text()
+
+
+def test_a_stop_file_stops_after_the_trial_and_the_search_goes_on_later(tmp_path):
+    config = tune(design="random", trials=5)
+    folder = TuneFolder(tmp_path / "tunes" / "lr")
+    curve = Curve(config)
+
+    def objective(made: TrainConfig, report: Report) -> float:
+        if made.name == "lr-t001":
+            folder.stop.write_text("a test")
+        return curve(made, report)
+
+    stopped = search(config, tmp_path, objective)
+    rest, resumed = run(config, tmp_path)
+
+    assert (stopped.state, len(curve.seen)) == ("stopped", 2)
+    assert (resumed.state, len(rest.seen)) == ("finished", 3)
+
+
+def test_the_files_of_the_documentation_are_right(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "training-tune.md").read_text()
+    first, second = (part.split("```")[0] for part in text.split("```yaml\n")[1:])
+    (tmp_path / "ink.yaml").write_text(yaml.safe_dump(TRAIN | {"name": "ink"}))
+    (tmp_path / "tune.yaml").write_text(first + second)
+
+    config = TuneConfig.from_yaml(tmp_path / "tune.yaml")
+
+    assert (config.backend, config.ray.gpus_per_trial, config.budget) == ("ray", 0.5, 2000)
