@@ -14,7 +14,7 @@ from teststrip.train.select.seeds import crossed_p
 from teststrip.train.select.trend import FALLING, LEVEL, OVERFIT
 from teststrip.train.select.words import as_dict, lines, why
 
-WORLDS = 60
+WORLDS = 40
 
 
 @pytest.mark.parametrize("heavy", [False, True])
