@@ -12,6 +12,7 @@ our loop with both caches off. The losses of all steps are compared at the end.
 
 import argparse
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -161,11 +163,36 @@ def run_ours(given: argparse.Namespace, clock: Clock, *, caches: bool) -> dict[s
     return {"losses": losses, "fill_cpu_s": filled}
 
 
+def share_timesteps(steps: int = 1000) -> Callable[[], None]:
+    """Let both loops draw the same timesteps, evenly spread: most of a loss's noise is theirs.
+
+    Both ask `torch.randint` for them; returns what undoes it.
+    """
+    import torch
+
+    real = torch.randint
+    calls = itertools.count()
+
+    def spread(low: int, high: int, size: tuple[int, ...], **options: Any) -> Any:
+        if high != steps:
+            return real(low, high, size, **options)
+        rng = np.random.default_rng(next(calls))
+        count = size[0]
+        drawn = ((np.arange(count) + rng.random(count)) * steps / count).astype(np.int64)
+        halves = [rng.permutation(drawn[k::2]) for k in range(2)]  # subject rows, class rows
+        return torch.from_numpy(np.concatenate(halves))
+
+    torch.randint = spread
+    return lambda: setattr(torch, "randint", real)
+
+
 def one(given: argparse.Namespace) -> None:
     """Measure one contender in this process; prints JSON."""
     import torch
 
     torch.set_num_threads(given.threads)
+    if given.share_timesteps:
+        share_timesteps()
     clock = Clock()
     if given.one == "diffusers":
         found = run_diffusers(given, clock)
@@ -196,6 +223,8 @@ def measure(given: argparse.Namespace, kind: str, contender: str, seed: int) -> 
         "precision": given.precision,
     }
     flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    if given.share_timesteps:
+        flags.append("--share-timesteps")
     done = subprocess.run(
         [sys.executable, __file__, *flags], capture_output=True, text=True, check=False
     )
@@ -274,6 +303,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64, help="px")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument(
+        "--share-timesteps", action="store_true", help="the same ones for both: compare losses"
+    )
     parser.add_argument("--out", type=Path, help="JSON with every number")
     for name in ("one", "kind"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
