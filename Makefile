@@ -4,7 +4,7 @@
 PY := .venv/bin/python
 SOURCES := src tests examples benchmarks builtin_model
 .DEFAULT_GOAL := help
-.PHONY: help install demo example studio test check lint format types imports test-slow bench clean setup setup-dev
+.PHONY: help install demo train-demo example studio test check lint format types imports test-slow bench clean setup setup-dev
 
 # Some images set this; then every start would compile torch and diffusers anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -17,6 +17,16 @@ help: ## show this list
 demo: setup ## the main job on the built-in model: search, then confirm; writes demo/report.html
 	@TESTSTRIP_HOME=demo/data $(PY) -m teststrip study run examples/demo.yaml --out demo
 	@TESTSTRIP_HOME=demo/data $(PY) -m teststrip study confirm demo --seeds 4 --out demo
+
+train-demo: setup ## a style and a subject, trained and selected on the built-in model (CPU); demo/train/*.png
+	@$(PY) examples/train/draw_style.py demo/train/sketches
+	@$(PY) examples/train/draw_subject.py demo/train/monster
+	@TESTSTRIP_HOME=demo/train/data $(PY) -m teststrip train run examples/train/style.yaml
+	@TESTSTRIP_HOME=demo/train/data $(PY) -m teststrip train select sketch --scales 0.75,1,1.25 --top 2 || test $$? -eq 1
+	@$(PY) examples/train/sheet.py demo/train/data/runs/sketch demo/train/sketch.png
+	@TESTSTRIP_HOME=demo/train/data $(PY) -m teststrip train run examples/train/subject.yaml
+	@TESTSTRIP_HOME=demo/train/data $(PY) -m teststrip train select monster --scales 0.75,1,1.25 --top 2 || test $$? -eq 1
+	@$(PY) examples/train/sheet.py demo/train/data/runs/monster demo/train/monster.png
 
 example: demo ## the demo's report as the example page, its sheet as the picture of the README
 	@mkdir -p docs/example && cp demo/report.html docs/example/ && cp demo/contact-sheet.png docs/images/
@@ -50,7 +60,7 @@ imports: setup-dev ## no room imports one above or beside it
 test-slow: setup-dev ## the long tests alone
 	@$(PY) -m pytest -m 'slow and not gpu' -n 2
 
-bench: setup-dev ## the numbers of docs/benchmarks.md (an hour on 2 cores)
+bench: setup-dev ## the numbers of docs/benchmarks.md (two hours on 2 cores)
 	@$(PY) benchmarks/engine/run.py
 	@$(PY) benchmarks/evidence/calibration.py
 	@$(PY) benchmarks/evidence/importance.py
@@ -59,6 +69,9 @@ bench: setup-dev ## the numbers of docs/benchmarks.md (an hour on 2 cores)
 	@$(PY) benchmarks/evidence/speed.py
 	@$(PY) benchmarks/studio/index.py
 	@$(PY) benchmarks/studio/browser.py
+	@$(PY) benchmarks/engine/adapters.py
+	@$(PY) benchmarks/train/speed.py
+	@$(PY) benchmarks/train/selecting.py
 
 clean: ## remove caches, build output and demo/; .venv stays
 	@rm -rf demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
