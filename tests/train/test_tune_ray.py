@@ -85,17 +85,13 @@ def test_six_real_trainings_survive_a_killed_worker_and_a_killed_driver(
     command = [sys.executable, "-m", "teststrip", "train", "tune", str(file), "--no-track"]
     folders = [RunFolder.of(home, f"grid-t{number:03d}") for number in range(6)]
 
-    driver = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment(home),
-    )
-    worker = until(lambda: has_checkpoint(folders[0]) and folders[0].holder(), driver)
+    log = tmp_path / "driver.log"
+    with log.open("wb") as out:
+        driver = subprocess.Popen(command, stdout=out, stderr=out, env=environment(home))
+    worker = until(lambda: has_checkpoint(folders[0]) and folders[0].holder(), driver, log)
     os.kill(worker, signal.SIGKILL)
-    until(lambda: ended(home), driver)
-    until(lambda: any(has_checkpoint(f) and f.holder() for f in folders), driver)
+    until(lambda: ended(home), driver, log)
+    until(lambda: any(has_checkpoint(f) and f.holder() for f in folders), driver, log)
     driver.kill()
     driver.wait()
     kept = ended(home)
@@ -145,10 +141,8 @@ def ended(home: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in files}
 
 
-def until(condition: Callable[[], Any], driver: subprocess.Popen[str]) -> Any:
+def until(condition: Callable[[], Any], driver: subprocess.Popen[bytes], log: Path) -> Any:
     while not (found := condition()):
-        if driver.poll() is not None:
-            out = driver.stdout.read() if driver.stdout else ""
-            raise AssertionError(f"the driver ended first: {out[-3000:]}")
+        assert driver.poll() is None, f"the driver ended first: {log.read_text()[-3000:]}"
         time.sleep(0.02)
     return found
