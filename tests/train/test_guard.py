@@ -51,6 +51,16 @@ def test_fp16_finds_its_scale_without_a_fault() -> None:
     assert guard.scale == 2.0**7
 
 
+def test_weights_that_the_held_out_loss_finds_broken_end_a_run_at_once(
+    tmp_path: Path, config: Make
+) -> None:
+    made = config(steps=3, optimizer={"lr": 1e30}, every={"checkpoint": 3, "held_out": 1})
+    result = start(made, tmp_path, track=False, device="cpu")
+    assert (result.state, result.steps) == ("failed", 1)
+    assert "held-out loss" in result.why
+    assert not checkpoints(result.folder)
+
+
 def test_a_learning_rate_of_1000_ends_failed_and_leaves_nothing_broken(
     tmp_path: Path, config: Make
 ) -> None:

@@ -28,11 +28,15 @@ class Guard:
     rolled_back: bool = False
     good_in_a_row: int = 0
 
+    def is_sound(self, loss: float) -> bool:
+        """Finite, and not far above that of a model that answers nothing."""
+        return math.isfinite(loss) and loss <= (self.limit or math.inf)
+
     def look(self, loss: float, norm: float) -> Verdict:
         """The verdict on one step: its mean loss and the norm of its (unscaled) gradient."""
         if self.limit is None and math.isfinite(loss):
             self.limit = DIVERGED * max(1.0, loss)
-        sound = math.isfinite(loss) and loss <= (self.limit or math.inf)
+        sound = self.is_sound(loss)
         if sound and math.isfinite(norm):
             self.in_a_row = 0
             self._grow()
@@ -71,4 +75,13 @@ def why_it_stopped(step: int, lr: float, loss: float, norm: float) -> str:
         f"{norm:.4g}) {MOST_SKIPPED + 1} times in a row, also after going back and halving the "
         f"learning rate to {lr:.3g}; try optimizer.lr {lr / 10:.1g} or lower, rate.warm_up, or "
         "precision bf16 or fp32 in place of fp16. Checkpoints before this step are sound"
+    )
+
+
+def why_it_broke(step: int, lr: float, loss: float) -> str:
+    """The verdict in words where the held-out loss tells it first."""
+    return (
+        f"step {step}: the held-out loss is no usable number ({loss:.4g}), so these weights are of "
+        f"no use (learning rate {lr:.3g}); try optimizer.lr {lr / 10:.1g} or lower, or "
+        "rate.warm_up. Checkpoints before this step are sound"
     )

@@ -1,5 +1,6 @@
 """The training loop, read from top to bottom."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from teststrip.train import adapters, checkpoints, optimizers, rates
 from teststrip.train.batches import Batches
 from teststrip.train.config import TrainConfig
 from teststrip.train.folder import RunFolder
-from teststrip.train.guard import why_it_stopped
+from teststrip.train.guard import why_it_broke, why_it_stopped
 from teststrip.train.lean import keep_freed_memory, make_lean
 from teststrip.train.model import Trainable
 from teststrip.train.processes import Processes
@@ -121,6 +122,9 @@ def train(  # noqa: PLR0912, PLR0915 - one loop, read from top to bottom
         if saves or _is_due(config, now.step, config.every.held_out):
             with clock.stopped(), now.averaged():
                 found = measures.held_out(now.step) if measures is not None else None
+            if processes.told(found is not None and not now.guard.is_sound(found)):
+                state, why = "failed", why_it_broke(now.step, lr, found or math.nan)
+                break
             if found is not None:
                 last["val_loss"] = found
                 tell(Event("held_out", now.step, config.steps, dict(last)))
