@@ -144,7 +144,7 @@ def test_a_run_that_made_nothing_may_be_mended(tmp_path: Path, config: Make) -> 
 def test_one_process_at_a_time(tmp_path: Path, config: Make) -> None:
     with (
         RunFolder.of(tmp_path, "run").locked(),
-        pytest.raises(StudyError, match="held by another process"),
+        pytest.raises(StudyError, match="being run by another process"),
     ):
         start(config(), tmp_path, track=False, device="cpu")
 

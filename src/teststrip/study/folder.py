@@ -10,20 +10,15 @@ images/         the pictures, by image key
 images.parquet  the table, one row per image
 """
 
-import fcntl
 import json
-import os
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from teststrip.errors import StudyError
-from teststrip.files import storage_error, write_atomic
-
-LOCK_WAIT_S = 0.5  # longer than anybody looks at the lock, see `holder`
+from teststrip.files import write_atomic
+from teststrip.lock import FolderLock
 
 
 class StudyFolder:
@@ -38,8 +33,9 @@ class StudyFolder:
         self.table = path / "images.parquet"
         self.yaml = path / "study.yaml"
         self.progress = path / "progress.json"
-        self.stop = path / "stop"
-        self._lock = path / "lock"
+        lock = FolderLock(path, f"study {self.name!r}")
+        self.stop = lock.stop
+        self.holder, self.ask_to_stop, self.locked = lock.holder, lock.ask_to_stop, lock.held
         self._json = path / "study.json"
 
     def exists(self) -> bool:
@@ -76,77 +72,6 @@ class StudyFolder:
         """Forget a study that made nothing, so that a mended config may take its name."""
         for path in (self._json, self.journal, self.rows, self.table, self.yaml, self.progress):
             path.unlink(missing_ok=True)
-
-    def holder(self) -> int | None:
-        """The process id of whoever runs the study now; 0 if it is not known yet, None: nobody.
-
-        Two who look at once do not disturb each other, nor does who looks a process that starts.
-        """
-        try:
-            handle = os.open(self._lock, os.O_RDONLY)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            words = os.pread(handle, 32, 0).decode(errors="replace").split()
-            return int(words[1]) if len(words) == 2 and words[1].isdigit() else 0
-        finally:
-            os.close(handle)
-        return None
-
-    def ask_to_stop(self, who: str) -> None:
-        """Ask the process that runs the study to stop at the next image; it keeps what is made.
-
-        A file and not a signal: a process id may be another's by now, or of another machine.
-        Raises StudyError if nobody runs it.
-        """
-        if self.holder() is None:
-            raise StudyError(f"study {self.name!r} is not running")
-        write_atomic(self.stop, who.encode())
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the study alone. The kernel frees the lock when a process dies, however it dies.
-
-        Raises StudyError if another process holds it, StorageError if the folder is read-only.
-        """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as exc:
-            raise storage_error(self.path, exc) from exc
-        try:
-            try:
-                _take(handle)
-            except OSError as exc:
-                raise StudyError(
-                    f"study {self.name!r} is being run by another process "
-                    f"({os.pread(handle, 32, 0).decode(errors='replace').strip() or 'unknown'}); "
-                    "wait for it or stop it first"
-                ) from exc
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"pid {os.getpid()}\n".encode(), 0)
-            self.stop.unlink(missing_ok=True)  # it was meant for an earlier process
-            yield
-        except OSError as exc:
-            if isinstance(exc, StudyError) or exc.filename is None:
-                raise
-            raise storage_error(Path(str(exc.filename)), exc) from exc
-        finally:
-            os.close(handle)
-
-
-def _take(handle: int) -> None:
-    """Lock alone; waits a moment for those who only look. Raises OSError if it is held."""
-    until = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.02)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -11,21 +11,17 @@ samples/        the validation images
 stop            is there while somebody asks the process that runs it to stop
 """
 
-import fcntl
 import json
-import os
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from teststrip.errors import StudyError
-from teststrip.files import storage_error, write_atomic
+from teststrip.files import write_atomic
+from teststrip.lock import FolderLock
 
 FORMAT = 1
-LOCK_WAIT_S = 0.5  # longer than anybody looks at the lock, see `holder`
 
 
 class RunFolder:
@@ -42,8 +38,9 @@ class RunFolder:
         self.progress = path / "progress.json"
         self.checkpoints = path / "checkpoints"
         self.samples = path / "samples"
-        self.stop = path / "stop"
-        self._lock = path / "lock"
+        lock = FolderLock(path, f"training run {self.name!r}")
+        self.stop = lock.stop
+        self.holder, self.ask_to_stop, self.locked = lock.holder, lock.ask_to_stop, lock.held
 
     @classmethod
     def of(cls, home: Path, name: str) -> "RunFolder":
@@ -76,66 +73,3 @@ class RunFolder:
         merged = {"format": FORMAT, **old, **changes, "changed": now}
         data = {key: value for key, value in merged.items() if value is not None}
         write_atomic(self.json, json.dumps(data, indent=1, ensure_ascii=False).encode())
-
-    def holder(self) -> int | None:
-        """The process id of whoever runs it now; 0 if it is not known yet, None: nobody."""
-        try:
-            handle = os.open(self._lock, os.O_RDONLY)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            words = os.pread(handle, 32, 0).decode(errors="replace").split()
-            return int(words[1]) if len(words) == 2 and words[1].isdigit() else 0
-        finally:
-            os.close(handle)
-        return None
-
-    def ask_to_stop(self, who: str) -> None:
-        """Ask the process that runs it to stop after the next step, with a checkpoint.
-
-        Raises StudyError if nobody runs it.
-        """
-        if self.holder() is None:
-            raise StudyError(f"training run {self.name!r} is not running")
-        write_atomic(self.stop, who.encode())
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the run alone. The kernel frees the lock when a process dies, however it dies.
-
-        Raises StudyError if another process holds it, StorageError if the folder is read-only.
-        """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as exc:
-            raise storage_error(self.path, exc) from exc
-        try:
-            try:
-                _take(handle)
-            except OSError as exc:
-                raise StudyError(
-                    f"training run {self.name!r} is held by another process "
-                    f"({os.pread(handle, 32, 0).decode(errors='replace').strip() or 'unknown'}); "
-                    "wait for it or stop it first"
-                ) from exc
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"pid {os.getpid()}\n".encode(), 0)
-            self.stop.unlink(missing_ok=True)  # it was meant for an earlier process
-            yield
-        finally:
-            os.close(handle)
-
-
-def _take(handle: int) -> None:
-    """Lock alone; waits a moment for those who only look. Raises OSError if it is held."""
-    until = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.02)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from teststrip.errors import ConfigError, StorageError, StudyError
 from teststrip.files import write_atomic
-from teststrip.study.folder import StudyFolder, differences
+from teststrip.lock import FolderLock
+from teststrip.study.folder import differences
 from teststrip.train.tune.job import Outcome
 
 if TYPE_CHECKING:
@@ -40,9 +41,8 @@ class TuneFolder:
         self.ray = path / "ray"
         self._trials = path / "trials"
         self._json = path / "tune.json"
-        self._own = StudyFolder(path)
-        self.stop = self._own.stop
-        self.locked = self._own.locked
+        lock = FolderLock(path, f"search {self.name!r}")
+        self.stop, self.locked = lock.stop, lock.held
 
     def read(self) -> dict[str, Any]:
         """The content of tune.json; empty where nothing was started. Raises StudyError."""
