@@ -55,7 +55,7 @@ def importance_of(
     """
     left = [one for one in found if one.state != FAILED and one.measured]
     if len(left) < 2:
-        return None, f"{len(left)} trials have a number.", 0
+        return None, f"Only {len(left)} of {len(found)} trials have a number.", 0
     index = min(one.measured[-1].index for one in left)
     table = _table(config, {one.name: (one, _until(one, index)) for one in left})
     from teststrip.evidence.grid import build
