@@ -1,6 +1,6 @@
 """The pictures of docs/studio.md: each page of the studio on the demo, taken in Chromium.
 
-make demo && .venv/bin/python scripts/screenshots.py
+make demo train-demo && .venv/bin/python scripts/screenshots.py
 """
 
 import shutil
@@ -27,7 +27,7 @@ PAGES = {
     "rate": "/rate?study=demo",
     "live": "/live",
     "playground": "/playground",
-    "runs": "/runs",
+    "runs": "/runs/monster",
 }
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
@@ -53,15 +53,17 @@ def take(page: Page, name: str, path: str, width: int, scheme: str) -> None:
 
 def main() -> int:
     """Serve a copy of the demo and take the pictures."""
-    made = ROOT / "demo" / "data"
+    made, trained = ROOT / "demo" / "data", ROOT / "demo" / "train" / "data"
     browser_path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if not made.is_dir() or browser_path is None:
-        print("needs `make demo` and Chromium (scripts/browser.sh)", file=sys.stderr)
+    if not (made.is_dir() and trained.is_dir() and browser_path):
+        text = "needs `make demo`, `make train-demo` and Chromium (scripts/browser.sh)"
+        print(text, file=sys.stderr)
         return 1
     OUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "data"
         shutil.copytree(made, home)
+        shutil.copytree(trained / "runs", home / "runs")
         with opened(home) as parts, sync_playwright() as playwright:
             listening = bound(Address("127.0.0.1", 0))
             server = uvicorn.Server(uvicorn.Config(create_app(parts), log_level="error"))
