@@ -67,6 +67,18 @@ def server(tmp_path_factory):
         process.wait(30)
 
 
+@pytest.fixture(params=["sqlite", "server"])
+def place(request, home, monkeypatch):
+    """(connection, run id) of a study, in the local store and on a real server."""
+    from teststrip.track.connection import Connection
+    from teststrip.track.mlflow import MlflowTracker
+
+    if request.param == "server":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("server"))
+    run_id = MlflowTracker(home).start_study("demo", {"name": "demo"})
+    return Connection(home), run_id
+
+
 def _is_up(address):
     try:
         with urllib.request.urlopen(f"{address}/health", timeout=2) as answer:

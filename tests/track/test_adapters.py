@@ -49,15 +49,6 @@ def weights(base, tmp_path_factory):
     return tiny_lora(tmp_path_factory.mktemp("lora"), base)
 
 
-@pytest.fixture(params=["sqlite", "server"])
-def place(request, home, monkeypatch):
-    """(connection, run id) in the local store, and on a real server where there is one."""
-    if request.param == "server":
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("server"))
-    run_id = MlflowTracker(home).start_study("demo", {"name": "demo"})
-    return Connection(home), run_id
-
-
 @pytest.fixture
 def name(request):
     return request.node.name.partition("[")[0][:60]

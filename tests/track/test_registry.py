@@ -28,15 +28,6 @@ def files(recipe=RECIPE, loras=(), **evidence):
     }
 
 
-@pytest.fixture(params=["sqlite", "server"])
-def place(request, home, monkeypatch):
-    """(connection, run id) in the local store, and on a real server where there is one."""
-    if request.param == "server":
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("server"))
-    run_id = MlflowTracker(home).start_study("demo", {"name": "demo"})
-    return Connection(home), run_id
-
-
 @pytest.fixture
 def register(place, request):
     """`register(recipe, loras, **evidence)` under a model name of this test's own."""

@@ -1,12 +1,15 @@
 """Optuna's journal in a folder that is locked already, and a sampler that gives a known point."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages.journal import JournalFileBackend, JournalStorage
+
+from teststrip.files import storage_error
 
 
 class GivenPoint(optuna.samplers.BaseSampler):
@@ -36,6 +39,15 @@ class _Held:
 
     def release(self) -> None:
         return None
+
+
+@contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses into a StorageError that names the journal."""
+    try:
+        yield
+    except OSError as exc:
+        raise storage_error(path, exc) from exc
 
 
 def journal_storage(path: Path) -> JournalStorage:

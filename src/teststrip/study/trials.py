@@ -7,8 +7,7 @@ A trial that a crash left running is taken up again, never left dangling.
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,9 @@ import optuna
 from optuna.trial import TrialState
 
 from teststrip.errors import StudyError
-from teststrip.files import storage_error
 from teststrip.recipe import Recipe
 from teststrip.study.config import StudyConfig
-from teststrip.study.journal import GivenPoint, journal_storage
+from teststrip.study.journal import GivenPoint, journal_storage, storing
 from teststrip.study.race import reported_steps
 from teststrip.study.space import Param, Point, Space
 
@@ -67,7 +65,7 @@ class TrialBook:
         self._misses = 0
         self._journal = journal or Path("memory")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with self._storing():
+        with storing(self._journal):
             storage = None if journal is None else journal_storage(journal)
             self.study = optuna.create_study(
                 storage=storage,
@@ -85,7 +83,7 @@ class TrialBook:
     def turns(self, count: int | None) -> list[Turn]:
         """The next turns, at most `count`; empty when the design is exhausted."""
         left = self.planned - self._given
-        with self._storing():
+        with storing(self._journal):
             out = [self._next() for _ in range(left if count is None else min(count, left))]
         self._given += len(out)
         return out
@@ -93,7 +91,7 @@ class TrialBook:
     def note(self, turn: Turn, blocks: int) -> None:
         """Keep how far a trial came, before any trial of its wave is told."""
         if not turn.is_told:
-            with self._storing():
+            with storing(self._journal):
                 turn.trial.set_user_attr("recipe_id", turn.recipe.recipe_id)
                 turn.trial.set_user_attr("blocks", blocks)
 
@@ -102,7 +100,7 @@ class TrialBook:
         if turn.is_told:
             return
         state = TrialState.COMPLETE if values is not None else TrialState.FAIL
-        with self._storing():
+        with storing(self._journal):
             if pruned and reported_steps(turn.trial):
                 self.study.tell(turn.number, state=TrialState.PRUNED)
             else:
@@ -174,13 +172,6 @@ class TrialBook:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.pruners.WilcoxonPruner(p_threshold=race.p, n_startup_steps=race.start)
-
-    @contextmanager
-    def _storing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as exc:
-            raise storage_error(self._journal, exc) from exc
 
 
 def _param(space: Space, name: str) -> Param:

@@ -9,18 +9,17 @@ PNGs and takes 0.2 s per picture.
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from teststrip.errors import StorageError
 from teststrip.recipe import Recipe
-from teststrip.track import names
+from teststrip.track import names, runs
 from teststrip.track.connection import Connection
 
 # How a study's or recipe's own word becomes one of MLflow's; the word itself stays as a tag.
 _ENDED = {"failed": "FAILED", "killed": "KILLED", "running": "RUNNING"}
-_PER_CALL = 100  # parameters and tags; metrics may be 1,000
 
 
 class MlflowTracker:
@@ -43,18 +42,12 @@ class MlflowTracker:
     def start_study(self, name: str, config: Mapping[str, Any]) -> str:
         """Open the study's parent run, or the one it had before it was killed."""
         with self._connection.border(f"open study {name!r}"):
-            client = self._connection.client
-            tags = {
+            own = {
                 names.KIND: "study",
                 names.STUDY: name,
                 names.CONFIG: names.config_hash(config),
-                names.VERSION: _version(),
             }
-            run = self._find({k: v for k, v in tags.items() if k != names.VERSION})
-            if run is None:
-                run = client.create_run(self._connection.experiment_id, tags=tags, run_name=name)
-            elif run.info.status != "RUNNING":
-                client.update_run(run.info.run_id, status="RUNNING")
+            run = runs.opened_run(self._connection, name, own, {names.VERSION: _version()})
             run_id = str(run.info.run_id)
             self._studies[name] = run_id
             self._batch(run_id, params=names.flat(config))
@@ -117,7 +110,7 @@ class MlflowTracker:
             return known
         parent = self._study_run(name)
         tags = {names.PARENT: parent, names.RECIPE_ID: recipe.recipe_id}
-        run = self._find(tags)
+        run = runs.find_run(self._connection, tags)
         if run is None:
             more = {
                 names.KIND: "recipe",
@@ -134,24 +127,14 @@ class MlflowTracker:
 
     def _study_run(self, name: str) -> str:
         if name not in self._studies:
-            run = self._find({names.KIND: "study", names.STUDY: name})
+            run = runs.find_run(self._connection, {names.KIND: "study", names.STUDY: name})
             if run is None:
                 raise StorageError(f"MLflow at {self.uri}: study {name!r} was never started there")
             self._studies[name] = str(run.info.run_id)
         return self._studies[name]
 
-    def _find(self, tags: Mapping[str, str]) -> Any | None:
-        """The newest run with these tags."""
-        found = self._connection.client.search_runs(
-            [self._connection.experiment_id],
-            matching(tags),
-            max_results=1,
-            order_by=["attributes.start_time DESC"],
-        )
-        return found[0] if found else None
-
     def _children(self, parent: str) -> list[Any]:
-        return search_all(self._connection, {names.PARENT: parent, names.KIND: "recipe"})
+        return runs.search_all(self._connection, {names.PARENT: parent, names.KIND: "recipe"})
 
     def _batch(
         self,
@@ -160,21 +143,18 @@ class MlflowTracker:
         metrics: Mapping[str, float] | None = None,
     ) -> None:
         """Send what the run does not have yet. A parameter that is there can't be changed."""
-        from mlflow.entities import Metric, Param
+        from mlflow.entities import Metric
 
         client = self._connection.client
         data = client.get_run(run_id).data
-        new = {names.key(k): names.fitted(names.text(v)) for k, v in (params or {}).items()}
-        send = [Param(k, v) for k, v in new.items() if k not in data.params]
-        for part in _parts(send, _PER_CALL):
-            client.log_batch(run_id, params=part)
+        runs.send_params(self._connection, run_id, params or {}, data.params)
         now = int(time.time() * 1000)
         numbers = [
             Metric(k, v, now, 0)
             for k, v in names.finite(metrics or {}).items()
             if data.metrics.get(k) != v
         ]
-        for part in _parts(numbers, 1000):
+        for part in runs.parts(numbers, runs.METRICS_PER_CALL):
             client.log_batch(run_id, metrics=part)
 
     def _files(
@@ -213,35 +193,6 @@ class MlflowTracker:
         word = _ENDED.get(status.lower(), "FINISHED")
         if run.info.status != word:
             client.set_terminated(run_id, word)
-
-
-def matching(tags: Mapping[str, str]) -> str:
-    """MLflow's search text for runs with these tags."""
-    return " and ".join(f"tags.`{k}` = '{_quoted(v)}'" for k, v in tags.items())
-
-
-def search_all(connection: Connection, tags: Mapping[str, str]) -> list[Any]:
-    """Every run of the experiment with these tags, page by page."""
-    runs: list[Any] = []
-    token: str | None = None
-    while True:
-        page = connection.client.search_runs(
-            [connection.experiment_id], matching(tags), max_results=1000, page_token=token
-        )
-        runs += page
-        token = page.token
-        if not token:
-            return runs
-
-
-def _quoted(value: str) -> str:
-    if "'" in value:
-        raise StorageError(f"{value!r}: MLflow cannot search for a name with a quote in it")
-    return value
-
-
-def _parts(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
-    return [items[i : i + size] for i in range(0, len(items), size)]
 
 
 def _version() -> str:

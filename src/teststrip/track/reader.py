@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from teststrip.errors import StorageError
 from teststrip.track import names
 from teststrip.track.connection import Connection
-from teststrip.track.mlflow import matching, search_all
+from teststrip.track.runs import find_run, search_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,12 +114,7 @@ def open_study(home: Path, name: str, experiment: str = "teststrip") -> StudyRec
     """The newest record of a study. Raises StorageError where there is none."""
     connection = Connection(home, experiment)
     with connection.border(f"find study {name!r}"):
-        found = connection.client.search_runs(
-            [connection.experiment_id],
-            matching({names.KIND: "study", names.STUDY: name}),
-            max_results=1,
-            order_by=["attributes.start_time DESC"],
-        )
-    if not found:
+        found = find_run(connection, {names.KIND: "study", names.STUDY: name})
+    if found is None:
         raise StorageError(f"MLflow at {connection.shown}: no study {name!r} is recorded there")
-    return StudyRecord(connection, found[0])
+    return StudyRecord(connection, found)

@@ -12,13 +12,18 @@ from typing import Any
 
 from teststrip.track import names
 from teststrip.track.connection import Connection
-from teststrip.track.mlflow import matching
+from teststrip.track.runs import (
+    METRICS_PER_CALL,
+    find_run,
+    opened_run,
+    parts,
+    send_params,
+)
 
 KIND, RUN = "training", "teststrip.run"
 DATASET = "teststrip.dataset_hash"
 WHY = "teststrip.why"
 ENDED = {"failed": "FAILED", "stopped": "KILLED", "running": "RUNNING"}
-PER_CALL, METRICS_PER_CALL = 100, 1000
 
 
 class TrainingTracker:
@@ -49,36 +54,14 @@ class TrainingTracker:
     def start(self, name: str, config: Mapping[str, Any], tags: Mapping[str, str]) -> str:
         """Open the run, or find the one it had before it was killed; returns its id."""
         with self._connection.border(f"open training run {name!r}"):
-            from mlflow.entities import Param
-
             client = self._connection.client
             own = {names.KIND: KIND, RUN: name, names.CONFIG: names.config_hash(config)}
             if self._parent:
                 own[names.PARENT] = self._parent
-            found = client.search_runs(
-                [self._connection.experiment_id],
-                matching(own),
-                max_results=1,
-                order_by=["attributes.start_time DESC"],
-            )
-            if found:
-                run = found[0]
-                if run.info.status != "RUNNING":
-                    client.update_run(run.info.run_id, status="RUNNING")
-            else:
-                more = {k: names.fitted(v, names.MAX_TAG) for k, v in tags.items()}
-                run = client.create_run(
-                    self._connection.experiment_id, tags=own | more, run_name=name
-                )
+            more = {k: names.fitted(v, names.MAX_TAG) for k, v in tags.items()}
+            run = opened_run(self._connection, name, own, more)
             self._run_id = str(run.info.run_id)
-            params = {names.key(k): v for k, v in names.flat(config).items()}
-            new = [
-                Param(k, names.fitted(names.text(v)))
-                for k, v in params.items()
-                if k not in run.data.params
-            ]
-            for first in range(0, len(new), PER_CALL):
-                client.log_batch(self._run_id, params=new[first : first + PER_CALL])
+            send_params(self._connection, self._run_id, names.flat(config), run.data.params)
             self._sent = {
                 key: max((p.step for p in client.get_metric_history(self._run_id, key)), default=-1)
                 for key in run.data.metrics
@@ -101,8 +84,7 @@ class TrainingTracker:
                     if step > sent.get(key, -1):
                         metrics.append(Metric(key, value, now, step))
                         sent[key] = step
-            for first in range(0, len(metrics), METRICS_PER_CALL):
-                part = metrics[first : first + METRICS_PER_CALL]
+            for part in parts(metrics, METRICS_PER_CALL):
                 self._connection.client.log_batch(self._run_id, metrics=part)
             self._sent = sent
 
@@ -158,10 +140,4 @@ class TrainingTracker:
 def find_training(connection: Connection, name: str) -> Any | None:
     """The newest MLflow run of training `name`, or None."""
     with connection.border(f"find training run {name!r}"):
-        found = connection.client.search_runs(
-            [connection.experiment_id],
-            matching({names.KIND: KIND, RUN: name}),
-            max_results=1,
-            order_by=["attributes.start_time DESC"],
-        )
-    return found[0] if found else None
+        return find_run(connection, {names.KIND: KIND, RUN: name})

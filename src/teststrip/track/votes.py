@@ -5,7 +5,7 @@ from pathlib import Path
 
 from teststrip.track import names
 from teststrip.track.connection import Connection
-from teststrip.track.mlflow import matching
+from teststrip.track.runs import find_run
 
 
 class NotRecorded(LookupError):  # noqa: N818 - it says what is so
@@ -47,13 +47,9 @@ class StudyFiles:
     def _run(self, study: str) -> str:
         if study not in self._runs:
             with self._connection.border(f"find study {study!r}"):
-                found = self._connection.client.search_runs(
-                    [self._connection.experiment_id],
-                    matching({names.KIND: "study", names.STUDY: study}),
-                    max_results=1,
-                    order_by=["attributes.start_time DESC"],
-                )
-            if not found:
+                wanted = {names.KIND: "study", names.STUDY: study}
+                found = find_run(self._connection, wanted)
+            if found is None:
                 raise NotRecorded(study)
-            self._runs[study] = str(found[0].info.run_id)
+            self._runs[study] = str(found.info.run_id)
         return self._runs[study]

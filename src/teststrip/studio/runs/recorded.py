@@ -67,7 +67,7 @@ def bring(home: Path, name: str) -> Path:
 def _search(home: Path) -> tuple[Any, list[Any]]:
     from teststrip.track import names
     from teststrip.track.connection import Connection
-    from teststrip.track.mlflow import search_all
+    from teststrip.track.runs import search_all
 
     connection = Connection(home)
     with connection.border("list the training runs"):

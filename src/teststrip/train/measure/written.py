@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from teststrip.errors import StorageError
 from teststrip.files import storage_error, write_atomic
+from teststrip.study import lines
 
 Row = dict[str, Any]
 
@@ -25,18 +27,10 @@ def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 def rows_of(path: Path) -> list[Row]:
     """All whole lines that are JSON objects with a step; a torn or damaged line is left out."""
     try:
-        data = path.read_bytes()
-    except OSError:
+        found = lines.read(path)
+    except StorageError:
         return []
-    rows = []
-    for line in data[: data.rfind(b"\n") + 1].splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and isinstance(row.get("step"), int):
-            rows.append(row)
-    return rows
+    return [row for row in found if isinstance(row.get("step"), int)]
 
 
 def cut_back(path: Path, step: int) -> list[Row]:

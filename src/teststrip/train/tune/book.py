@@ -7,16 +7,13 @@ side by side it depends on who ends first). A trial that a crash left running is
 
 import hashlib
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
-from teststrip.files import storage_error
-from teststrip.study.journal import GivenPoint, journal_storage
+from teststrip.study.journal import GivenPoint, journal_storage, storing
 from teststrip.study.space import Point, Space
 from teststrip.train.tune.config import TuneConfig
 from teststrip.train.tune.job import FAILED, FINISHED, Job, Measured, Outcome
@@ -34,7 +31,7 @@ class Book:
         self._journal = journal
         self._given: set[int] = set()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with self._storing():
+        with storing(self._journal):
             self.study = optuna.create_study(
                 storage=journal_storage(journal),
                 study_name=config.name,
@@ -50,7 +47,7 @@ class Book:
 
     def next(self) -> Job | None:
         """The next trial that has no end yet and was not handed out; None: there is none."""
-        with self._storing():
+        with storing(self._journal):
             known = self.study.get_trials(deepcopy=False)
             number = next(
                 (
@@ -75,7 +72,7 @@ class Book:
 
     def note(self, job: Job, measured: Measured) -> None:
         """Keep a measuring; told again by a resumed trial, the first one stays."""
-        with self._storing():
+        with storing(self._journal):
             known = self._frozen(job)
             if not known.state.is_finished() and measured.index not in known.intermediate_values:
                 self._trial(job).report(measured.value, measured.index)
@@ -83,12 +80,12 @@ class Book:
     def goes_on(self, job: Job, measured: Measured) -> bool:
         """Keep a measuring and say whether successive halving lets the trial go on."""
         self.note(job, measured)
-        with self._storing():
+        with storing(self._journal):
             return not self._trial(job).should_prune()
 
     def tell(self, outcome: Outcome) -> None:
         """End a trial: a number, failed or pruned; harmless if it is told."""
-        with self._storing():
+        with storing(self._journal):
             if self.study.get_trials(deepcopy=False)[outcome.number].state.is_finished():
                 return
             trial = self._trial(outcome)
@@ -127,10 +124,3 @@ class Book:
         return optuna.pruners.SuccessiveHalvingPruner(
             min_resource=stop.grace, reduction_factor=stop.eta
         )
-
-    @contextmanager
-    def _storing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as exc:
-            raise storage_error(self._journal, exc) from exc

@@ -5,7 +5,7 @@ from typing import Any
 
 from teststrip.track import names
 from teststrip.track.connection import Connection
-from teststrip.track.mlflow import matching
+from teststrip.track.runs import opened_run, send_params
 from teststrip.train.tune.config import TuneConfig
 from teststrip.train.tune.folder import TuneFolder
 from teststrip.train.tune.report import TuneReport
@@ -24,31 +24,11 @@ class TuneRecord:
     def start(self) -> str:
         """Open the run, or find the one it had before it was killed; returns its id."""
         with self._connection.border(f"open search {self._config.name!r}"):
-            from mlflow.entities import Param
-
-            client = self._connection.client
-            tags = {names.KIND: KIND, TUNE: self._config.name}
-            found = client.search_runs(
-                [self._connection.experiment_id],
-                matching(tags),
-                max_results=1,
-                order_by=["attributes.start_time DESC"],
-            )
-            if found:
-                run = found[0]
-                client.update_run(run.info.run_id, status="RUNNING")
-            else:
-                run = client.create_run(
-                    self._connection.experiment_id, tags=tags, run_name=self._config.name
-                )
+            own = {names.KIND: KIND, TUNE: self._config.name}
+            run = opened_run(self._connection, self._config.name, own, {})
             self._run_id = str(run.info.run_id)
-            params = [
-                Param(names.key(key), names.fitted(names.text(value)))
-                for key, value in names.flat(self._config.resolved()).items()
-            ]
-            new = [param for param in params if param.key not in run.data.params]
-            for first in range(0, len(new), 100):
-                client.log_batch(self._run_id, params=new[first : first + 100])
+            params = names.flat(self._config.resolved())
+            send_params(self._connection, self._run_id, params, run.data.params)
             return self._run_id
 
     def finish(self, report: TuneReport, folder: TuneFolder) -> None:

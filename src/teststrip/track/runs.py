@@ -1,0 +1,77 @@
+"""Runs in MLflow: found by their tags before they are made, parameters sent once."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from teststrip.errors import StorageError
+from teststrip.track import names
+from teststrip.track.connection import Connection
+
+PARAMS_PER_CALL, METRICS_PER_CALL = 100, 1000  # MLflow's own limits
+
+
+def opened_run(
+    connection: Connection, name: str, own: Mapping[str, str], more: Mapping[str, str]
+) -> Any:
+    """The newest run with the tags `own`, running again; or a new one that has `more`, too."""
+    client = connection.client
+    run = find_run(connection, own)
+    if run is None:
+        tags = {**own, **more}
+        return client.create_run(connection.experiment_id, tags=tags, run_name=name)
+    if run.info.status != "RUNNING":
+        client.update_run(run.info.run_id, status="RUNNING")
+    return run
+
+
+def find_run(connection: Connection, tags: Mapping[str, str]) -> Any | None:
+    """The newest run with these tags."""
+    found = connection.client.search_runs(
+        [connection.experiment_id],
+        _matching(tags),
+        max_results=1,
+        order_by=["attributes.start_time DESC"],
+    )
+    return found[0] if found else None
+
+
+def search_all(connection: Connection, tags: Mapping[str, str]) -> list[Any]:
+    """Every run of the experiment with these tags, page by page."""
+    runs: list[Any] = []
+    token: str | None = None
+    while True:
+        page = connection.client.search_runs(
+            [connection.experiment_id], _matching(tags), max_results=1000, page_token=token
+        )
+        runs += page
+        token = page.token
+        if not token:
+            return runs
+
+
+def send_params(
+    connection: Connection, run_id: str, params: Mapping[str, Any], known: Mapping[str, str]
+) -> None:
+    """Send those that are not `known` by the run; one that is there can't be changed."""
+    from mlflow.entities import Param
+
+    new = {names.key(k): names.fitted(names.text(v)) for k, v in params.items()}
+    send = [Param(k, v) for k, v in new.items() if k not in known]
+    for part in parts(send, PARAMS_PER_CALL):
+        connection.client.log_batch(run_id, params=part)
+
+
+def parts(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """`items` in pieces of at most `size`."""
+    return [items[i : i + size] for i in range(0, len(items), size)]
+
+
+def _matching(tags: Mapping[str, str]) -> str:
+    """MLflow's search text for runs with these tags."""
+    return " and ".join(f"tags.`{k}` = '{_quoted(v)}'" for k, v in tags.items())
+
+
+def _quoted(value: str) -> str:
+    if "'" in value:
+        raise StorageError(f"{value!r}: MLflow cannot search for a name with a quote in it")
+    return value
