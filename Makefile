@@ -4,12 +4,12 @@
 PY := .venv/bin/python
 SOURCES := src tests examples benchmarks builtin_model
 .DEFAULT_GOAL := help
-.PHONY: help install demo train-demo example studio test check lint format types imports test-slow bench clean setup setup-dev
+.PHONY: help install demo train-demo example studio test check lint format types imports test-slow test-service bench clean setup setup-dev
 
 # Some images set this; then every start would compile torch and diffusers anew.
 unexport PYTHONDONTWRITEBYTECODE
 # In tests threads that wait must sleep: spinning ones stand still for seconds on shared cores.
-test test-slow: export OMP_WAIT_POLICY := PASSIVE
+test test-slow test-service: export OMP_WAIT_POLICY := PASSIVE
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,9 +37,9 @@ studio: setup ## the web app on the demo, at http://127.0.0.1:8000
 
 test: setup-dev ## the tests
 	@scripts/browser.sh
-	@$(PY) -m pytest -n 2
+	@$(PY) -m pytest -n 2 --dist loadgroup
 
-check: lint types imports test-slow ## what else CI runs: lint, types, import floors, long tests
+check: lint types imports test-slow test-service ## what else CI runs: lint, types, import floors, long tests
 
 install: setup ## .venv with all that using Teststrip needs
 
@@ -58,7 +58,10 @@ imports: setup-dev ## no room imports one above or beside it
 	@.venv/bin/lint-imports --no-logo >.venv/imports.log 2>&1 || { cat .venv/imports.log >&2; exit 1; }
 
 test-slow: setup-dev ## the long tests alone
-	@$(PY) -m pytest -m 'slow and not gpu' -n 2
+	@$(PY) -m pytest -m 'slow and not gpu and not service' -n 2 --dist loadgroup
+
+test-service: setup-dev ## the service's tests on a real RabbitMQ, Redis and S3 server
+	@scripts/services.sh run $(PY) -m pytest -m 'service and not gpu'
 
 bench: setup-dev ## the numbers of docs/benchmarks.md (two hours on 2 cores)
 	@$(PY) benchmarks/engine/run.py

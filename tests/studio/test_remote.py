@@ -29,7 +29,8 @@ pytest.importorskip("mlflow.server")
 boto3 = pytest.importorskip("boto3")
 nanio = pytest.importorskip("nanio")
 
-pytestmark = pytest.mark.service  # about a minute: two servers, five commands
+# One server, which the tests use one after another and the last one ends: about a minute.
+pytestmark = pytest.mark.xdist_group("remote")
 
 STUDY = """
 name: far
