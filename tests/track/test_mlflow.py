@@ -246,7 +246,6 @@ def test_a_file_name_that_leaves_its_folder_is_refused(home):
         tracker.finish_study("demo", {}, {"../evil.txt": b"x"}, "finished")
 
 
-@pytest.mark.service
 def test_a_real_server_keeps_the_same_record(server, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     own = "same record"  # the server is other tests' as well
