@@ -1,0 +1,1 @@
+"""What a job is: its wish, its states, its name."""

@@ -1,0 +1,1 @@
+"""What keeps the service healthy: sweeping, dead letters, webhooks, numbers."""

@@ -1,0 +1,1 @@
+"""Where jobs wait: lanes, in memory or in RabbitMQ."""

@@ -1,0 +1,1 @@
+"""What is known of every job: SQLite or Redis."""

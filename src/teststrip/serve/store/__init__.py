@@ -1,0 +1,1 @@
+"""Where finished pictures lie: a folder or S3."""

@@ -1,0 +1,1 @@
+"""Takes jobs from the queue, makes their pictures, acknowledges last."""
