@@ -177,6 +177,11 @@ class Engine:
         return [*failures, *self._finisher.collect(wait=idle)]
 
     @property
+    def slots(self) -> int:
+        """Guided images that share one forward."""
+        return max(self._scheduler.max_rows // 2, 1)
+
+    @property
     def is_idle(self) -> bool:
         """True when nothing waits, flies or is being decoded."""
         return not self._scheduler and not self._finisher

@@ -19,6 +19,11 @@ class Stepper(Protocol):
     fingerprint: str
     dtype: str
 
+    @property
+    def slots(self) -> int:
+        """Images that share a model call; a worker keeps about so many under way."""
+        ...
+
     def add_request(self, request: Request) -> int:
         """Queue one image; returns its ticket. Raises ConfigError, ModelError."""
         ...
