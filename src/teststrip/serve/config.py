@@ -69,6 +69,7 @@ class ServiceConfig(BaseSettings):
     sweep_s: float = Field(default=10, gt=0)
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=0, ge=0, le=65535)  # of a worker; 0 = none
+    log: Literal["auto", "text", "json"] = "auto"  # auto: text at a terminal, else JSON lines
 
     @model_validator(mode="before")
     @classmethod

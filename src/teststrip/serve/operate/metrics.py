@@ -51,6 +51,7 @@ class Metrics:
         self.cancel_seconds = seconds("cancel_latency_seconds", "Cancel seen until rows are free")
         self.out_of_memory = counter("oom_total", "Out-of-memory faults")
         self.vram_bytes = gauge("vram_bytes", "GPU memory in use by this process")
+        self.vram_total_bytes = gauge("vram_total_bytes", "GPU memory that is there")
         self.model_load_seconds = seconds("model_load_seconds", "Opening a model")
         self.champion = gauge("champion_version", "Version served", "name")
 

@@ -1,0 +1,145 @@
+"""The files of deploy/ are read as their programs read them, and name what is really there."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from teststrip.serve.config import ServiceConfig
+from teststrip.serve.operate.metrics import Metrics
+from teststrip.serve.queue.base import all_lanes
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+SETTING = re.compile(r"TESTSTRIP_SERVICE_([A-Z0-9_]+)")
+NUMBER = re.compile(r"\bteststrip_\w+")
+FILES = [p for p in sorted(DEPLOY.rglob("*")) if p.is_file()]
+
+
+def numbers() -> set[str]:
+    """Every series that a process of the service can show."""
+    made = Metrics()
+    return {
+        name + ending
+        for family in made.registry.collect()
+        for name in [family.name]
+        for ending in {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(
+            family.type, [""]
+        )
+    }
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
+def test_every_setting_that_is_named_exists(path):
+    fields = {name.upper() for name in ServiceConfig.model_fields}
+    named = {found.removesuffix("_") for found in SETTING.findall(path.read_text())}
+
+    assert named <= fields | {f"{name}_FILE" for name in fields}
+
+
+@pytest.mark.parametrize("name", ["grafana/teststrip.json", "alerts.yaml"])
+def test_every_number_that_is_shown_or_watched_exists(name):
+    named = set(NUMBER.findall((DEPLOY / name).read_text()))
+
+    assert named
+    assert named <= numbers()
+
+
+def test_the_dashboard_shows_every_number_of_the_service():
+    shown = set(NUMBER.findall((DEPLOY / "grafana" / "teststrip.json").read_text()))
+    families = {family.name for family in Metrics().registry.collect()}
+
+    missing = {f for f in families if not any(s.startswith(f) for s in shown)}
+    assert missing == set()
+
+
+def test_the_panels_of_the_dashboard_do_not_lie_over_each_other():
+    board = json.loads((DEPLOY / "grafana" / "teststrip.json").read_text())
+    taken: set[tuple[int, int]] = set()
+    for panel in board["panels"]:
+        at = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        }
+        assert not cells & taken, panel["title"]
+        assert at["x"] + at["w"] <= 24
+        taken |= cells
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+
+
+def test_compose_pins_its_servers_and_publishes_to_this_machine_alone():
+    for name, service in COMPOSE["services"].items():
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:"), name
+        if "image" in service:
+            assert re.search(r":[\w.-]+(@sha256:[0-9a-f]{64})?$", service["image"]), name
+            assert not service["image"].endswith(":latest"), name
+
+
+def test_compose_names_only_what_it_declares():
+    declared = {
+        "config": set(COMPOSE["configs"]),
+        "volume": set(COMPOSE["volumes"]),
+        "service": set(COMPOSE["services"]),
+        "secret": set(COMPOSE["secrets"]),
+    }
+    for service in COMPOSE["services"].values():
+        assert {c["source"] for c in service.get("configs", [])} <= declared["config"]
+        assert {v.split(":")[0] for v in service.get("volumes", [])} <= declared["volume"]
+        assert set(service.get("depends_on", {})) <= declared["service"]
+        assert set(service.get("secrets", [])) <= declared["secret"]
+    files = [config["file"] for config in COMPOSE["configs"].values() if "file" in config]
+    assert files
+    assert all((DEPLOY / file).is_file() for file in files)
+
+
+def test_every_value_that_compose_asks_for_is_in_the_example():
+    text = (DEPLOY / "compose.yaml").read_text()
+    needed = set(re.findall(r"\$\{(\w+):\?\}", text))
+    example = {
+        line.partition("=")[0]
+        for line in (DEPLOY / ".env.example").read_text().splitlines()
+        if "=" in line and not line.startswith("#")
+    }
+
+    assert needed
+    assert needed <= example
+
+
+def test_a_container_that_is_told_to_go_has_the_time_to_drain():
+    grace = int(COMPOSE["services"]["worker"]["stop_grace_period"].removesuffix("s"))
+    (pod,) = [
+        part["spec"]["template"]["spec"]
+        for part in yaml.safe_load_all((DEPLOY / "keda.yaml").read_text())
+        if part["kind"] == "Deployment"
+    ]
+
+    assert grace > ServiceConfig().drain_s
+    assert pod["terminationGracePeriodSeconds"] > ServiceConfig().drain_s
+
+
+def test_the_autoscaler_counts_exactly_our_lanes():
+    (scaled,) = [
+        part
+        for part in yaml.safe_load_all((DEPLOY / "keda.yaml").read_text())
+        if part["kind"] == "ScaledObject"
+    ]
+    (trigger,) = scaled["spec"]["triggers"]
+    pattern = re.compile(trigger["metadata"]["queueName"])
+
+    assert all(pattern.search(f"teststrip.{lane}") for lane in all_lanes())
+    assert not pattern.search("teststrip.dead")
+    assert not pattern.search("teststrip.retry.people.0")
+
+
+def test_prometheus_and_its_alerts_are_yaml_of_the_right_shape():
+    asked = yaml.safe_load((DEPLOY / "prometheus.yaml").read_text())
+    rules = yaml.safe_load((DEPLOY / "alerts.yaml").read_text())
+
+    names = {config["names"][0] for s in asked["scrape_configs"] for config in s["dns_sd_configs"]}
+    assert names <= set(COMPOSE["services"])
+    assert all(r["annotations"]["summary"] for g in rules["groups"] for r in g["rules"])
