@@ -100,3 +100,27 @@ def a_job():
         return JobRecord(**given | fields)
 
     return make
+
+
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.service)])
+def open_state(request, tmp_path, namespace):
+    """Makes handles on one state, of every kind: open_state(result_ttl_s=60), not yet opened."""
+    from pydantic import SecretStr
+
+    if request.param == "sqlite":
+        from teststrip.serve.state.sqlite import SqliteState
+
+        return lambda **options: SqliteState(tmp_path / "state.db", **options)
+    from teststrip.serve.state.redis import RedisState
+
+    url = SecretStr(request.getfixturevalue("redis_url"))
+    return lambda **options: RedisState(url, namespace, **options)
+
+
+@pytest.fixture
+async def any_state(open_state):
+    """An open state, once of every kind."""
+    state = open_state()
+    await state.open()
+    yield state
+    await state.close()
