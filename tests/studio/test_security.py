@@ -94,7 +94,7 @@ def test_every_route_that_changes_something_asks_for_the_token(app):
 
 def test_every_answer_holds_the_policy(app):
     guest = visitor(app)
-    for path in ("/", "/nothing", "/static/studio.css", "/wall?study=colours"):
+    for path in ("/", "/nothing", "/static/base.css", "/wall?study=colours"):
         headers = guest.get(path, headers=HTML).headers
         assert "script" not in headers["content-security-policy"]  # so: 'self' only
         assert headers["x-content-type-options"] == "nosniff"

@@ -33,7 +33,8 @@ def create_app(parts: Parts, *, hosts: Sequence[str] = (), password: str | None 
     )
     app.state.parts = parts
     app.add_middleware(security.Guard, hosts=hosts, password=password)
-    app.mount("/static", StaticFiles(directory=pages.static_folder()), name="static")
+    static = StaticFiles(directory=pages.static_folder(), packages=pages.LOOK)
+    app.mount("/static", static, name="static")
     for router in routers():
         app.include_router(router)
     app.add_api_route("/login", _login_page, methods=["GET"])

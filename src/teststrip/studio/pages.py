@@ -23,6 +23,7 @@ NAV = (
     ("playground", "Playground", "/playground"),
     ("runs", "Runs", "/runs"),
 )
+LOOK = [("teststrip", "look")]  # what every web app of ours looks like: base.css, the font
 
 
 @lru_cache(maxsize=1)

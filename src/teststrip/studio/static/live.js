@@ -1,7 +1,7 @@
 // Polls for news: as often as Retry-After says, rarely in a hidden tab, ever more rarely while the
 // server does not answer. 304 (nothing new) costs no drawing.
 import { csrf, notice, root } from "./studio.js";
-import { morph } from "./live-morph.js";
+import { morph } from "./morph.js";
 
 const HIDDEN_TIMES = 10, LONGEST_S = 60;
 const place = document.getElementById("studies");
