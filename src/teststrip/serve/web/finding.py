@@ -1,0 +1,61 @@
+"""A job's name -> its record, or why not: 404 not ours, 410 expired, or being recovered."""
+
+import time
+
+from pydantic import ValidationError
+
+from teststrip.serve.jobs.ids import JobId
+from teststrip.serve.jobs.job import JobRecord
+from teststrip.serve.parts import Parts
+from teststrip.serve.web.callers import Caller
+from teststrip.serve.web.problems import Problem
+from teststrip.serve.web.schemas import Recovering
+
+NOTE = "the record of this job was lost and is being recovered from the queue"
+
+
+async def find(parts: Parts, caller: Caller | None, name: str) -> JobRecord | Recovering:
+    """The job with this name. `caller` None: whoever asks holds a signed link.
+
+    Raises Problem 404 for a name that we never gave or another's job, 410 for an expired one.
+    """
+    job = parts.ids.read(name)
+    if job is None:
+        raise _unknown()
+    record = await parts.state.get(job.key) or await _manifest(parts, job)
+    if record is None:
+        if time.time() > job.accepted + parts.config.result_ttl_s:
+            raise _expired()
+        return Recovering(id=job.name, note=NOTE, url=f"/api/jobs/{job.name}")
+    if caller is not None and record.owner != caller.id and not caller.may("admin"):
+        raise _unknown()
+    if record.state == "expired" or (record.expires is not None and record.expires < time.time()):
+        raise _expired()
+    return record
+
+
+async def find_record(parts: Parts, caller: Caller | None, name: str) -> JobRecord:
+    """`find`, where only a record will do. Raises Problem 503 for one being recovered."""
+    found = await find(parts, caller, name)
+    if isinstance(found, Recovering):
+        raise Problem(503, "recovering", NOTE, retry_s=5)
+    return found
+
+
+async def _manifest(parts: Parts, job: JobId) -> JobRecord | None:
+    """The last record of an ended job, from the store."""
+    data = await parts.store.get(f"jobs/{job.key}/job.json")
+    if data is None:
+        return None
+    try:
+        return JobRecord.model_validate_json(data)
+    except ValidationError:  # of another version of the service: as good as none
+        return None
+
+
+def _unknown() -> Problem:
+    return Problem(404, "no-such-job", "there is no such job, or it is another key's")
+
+
+def _expired() -> Problem:
+    return Problem(410, "expired", "this job expired; its pictures were deleted")
