@@ -4,7 +4,7 @@ import json
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from typing import Any
 
 from pydantic import ValidationError
@@ -138,14 +138,14 @@ def read_waiting(line: str) -> Waiting:
     return Waiting(key, lane, int(calls), int(micros) / 1e6)
 
 
-def card_text(card: WorkerCard, now: float) -> str:
-    """A worker's card as JSON, with the state's time."""
-    return json.dumps(asdict(replace(card, told=now)))
+def card_text(card: WorkerCard) -> str:
+    """A worker's card as JSON; when it was told is the state's to say."""
+    return json.dumps(asdict(card))
 
 
-def read_card(text: str | bytes) -> WorkerCard:
+def read_card(text: str | bytes, told: float) -> WorkerCard:
     """The other way; fields of a newer worker are left out."""
-    data = json.loads(text)
+    data = json.loads(text) | {"told": told}
     return WorkerCard(**{f.name: data[f.name] for f in fields(WorkerCard) if f.name in data})
 
 

@@ -193,13 +193,14 @@ class SqliteState(ruled.RuledState):
 
     async def tell(self, card: WorkerCard, ttl_s: float) -> None:
         """A worker's card; it is forgotten after `ttl_s`."""
-        text = ruled.card_text(card, time.time()).encode()
+        text = f"{time.time():.6f} {ruled.card_text(card)}".encode()
         await self._write(lambda db: self._keep(db, "worker", card.name, text, ttl_s))
 
     async def workers(self) -> list[WorkerCard]:
         """The living ones, by name."""
         query = "SELECT data FROM things WHERE kind = 'worker' AND until > ? ORDER BY name"
-        return [ruled.read_card(row[0]) for row in await self._rows(query, time.time())]
+        cards = [row[0].split(b" ", 1) for row in await self._rows(query, time.time())]
+        return [ruled.read_card(text, float(told)) for told, text in cards]
 
     async def take(self, bucket: str, amount: int, per_s: float, burst: int) -> Allowed:
         """Token bucket. `retry_s` is a day at most, also where `amount` is beyond `burst`."""
