@@ -5,7 +5,14 @@ from collections.abc import Sequence
 from fastapi import FastAPI
 
 from teststrip.serve.parts import Parts
-from teststrip.serve.web import problems, routes_jobs
+from teststrip.serve.web import (
+    health,
+    problems,
+    routes_batches,
+    routes_catalog,
+    routes_images,
+    routes_jobs,
+)
 from teststrip.serve.web.catalog import Catalog, Champions
 from teststrip.serve.web.eta import Etas
 from teststrip.serve.web.gate import Gate
@@ -50,5 +57,6 @@ def create_app(
         max_body=config.max_body_bytes,
         long_body={"/api/batches": config.max_batch * BYTES_OF_A_WISH},
     )
-    app.include_router(routes_jobs.router)
+    for room in (routes_jobs, routes_images, routes_batches, routes_catalog, health):
+        app.include_router(room.router)
     return app
