@@ -103,10 +103,15 @@ class JobQueue(Protocol):
         """The oldest dead letters, left where they are."""
         ...
 
+    async def dead_depth(self) -> int:
+        """How many dead letters are listed."""
+        ...
+
     async def take_dead(self) -> "Delivery | None":
         """The next new dead letter, to be told to the job's record (then `ack` keeps it listed).
 
-        Letters that the broker itself made (delivery limit) arrive here as well.
+        Its `record.reason` says why. Letters that the broker itself made (delivery limit) arrive
+        here as well.
         """
         ...
 

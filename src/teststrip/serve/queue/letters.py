@@ -31,6 +31,9 @@ class Letters:
         self._letters: list[_Letter] = []
         self._writing = asyncio.Lock()
 
+    def __len__(self) -> int:
+        return len(self._letters)
+
     async def open(self) -> None:
         """Read the file; a line that cannot be read is left out with a warning."""
         if self._path is None:

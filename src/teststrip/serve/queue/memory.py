@@ -84,6 +84,11 @@ class MemoryQueue:
         self._check_open()
         return self._letters.oldest(limit)
 
+    async def dead_depth(self) -> int:
+        """How many are kept."""
+        self._check_open()
+        return len(self._letters)
+
     async def take_dead(self) -> Delivery | None:
         """The oldest that was not told yet, with its reason in `record.reason`."""
         self._check_open()
