@@ -113,6 +113,10 @@ class Engine:
         """
         return adapter_files.fingerprint(self.fingerprint, self._adapters.find(recipe.loras))
 
+    def size(self, recipe: Recipe) -> tuple[int, int]:
+        """(width, height) in pixels. Raises ConfigError if the model cannot make that size."""
+        return self._pipeline.size(recipe)
+
     # -- the small interface, for services ------------------------------------------------------
 
     def add_request(self, request: Request) -> int:

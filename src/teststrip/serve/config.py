@@ -62,6 +62,9 @@ class ServiceConfig(BaseSettings):
 
     # workers
     slots: int = Field(default=0, ge=0)  # images under way in one worker; 0 = the engine's rows
+    open_models: int = Field(default=1, ge=1)  # that one worker keeps loaded
+    preview_every_s: float = Field(default=0.5, ge=0)  # of each picture under way; 0 = none
+    patience_s: float = Field(default=120, ge=0)  # pictures are held so long for an absent store
     lease_s: float = Field(default=60, ge=1)
     max_attempts: int = Field(default=4, ge=1, le=20)
     retry_base_s: float = Field(default=2, ge=0)

@@ -25,7 +25,7 @@ from PIL import Image
 from teststrip import png
 from teststrip.errors import ConfigError, GenerationError
 from teststrip.protocols import OnProgress
-from teststrip.recipe import Recipe, Request
+from teststrip.recipe import Dtype, Recipe, Request
 from teststrip.records import Failure, Generation, Outcome, Progress
 
 SIDE_PX = 64
@@ -59,12 +59,14 @@ class InstantStepper:
         slots: int = 16,
         open_s: float = 0.0,
         steps: int = 4,
+        revision: str | None = None,
+        dtype: Dtype = "fp32",
     ) -> None:
         if open_s:
             time.sleep(open_s)
-        self.default_recipe = Recipe(model=model, steps=steps)
+        self.default_recipe = Recipe(model=model, revision=revision, steps=steps)
         self.fingerprint = f"instant-{hashlib.sha256(model.encode()).hexdigest()[:12]}"
-        self.dtype = "fp32"
+        self.dtype = dtype
         self.slots = slots
         self._step_s = step_s
         self._tickets = itertools.count(1)
@@ -134,6 +136,10 @@ class InstantStepper:
         picture.save(out, "WEBP", quality=70)
         return out.getvalue()
 
+    def size(self, recipe: Recipe) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return recipe.width or SIDE_PX, recipe.height or SIDE_PX
+
     def fingerprint_of(self, recipe: Recipe) -> str:
         """The model's name, hashed; adapters change it by their path."""
         paths = "".join(lora.path for lora in recipe.loras)
@@ -158,8 +164,7 @@ class InstantStepper:
 
     def pixels(self, request: Request) -> NDArray[np.uint8]:
         """What the picture of a request shows: uint8 [H, W, 3]."""
-        recipe = request.recipe
-        wide, high = recipe.width or SIDE_PX, recipe.height or SIDE_PX
+        wide, high = self.size(request.recipe)
         digest = hashlib.shake_256(self.image_key(request).encode()).digest(_CELLS * _CELLS * 3)
         cells = np.frombuffer(digest, np.uint8).reshape(_CELLS, _CELLS, 3)
         rows = np.arange(high) * _CELLS // high

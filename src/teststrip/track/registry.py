@@ -128,28 +128,51 @@ class Registry:
 
         Raises StorageError where there is none or its files are not those of a champion.
         """
-        from mlflow.artifacts import download_artifacts
+        with self._connection.border(f"read the champion of model {name!r}"):
+            found = self._connection.client.get_model_version_by_alias(name, ALIAS)
+        return self._downloaded(found, folder)
+
+    def version(self, name: str, number: str, folder: Path) -> Champion:
+        """Any version of model `name`, champion or not, its files downloaded into `folder`.
+
+        Raises StorageError as `champion` does.
+        """
+        with self._connection.border(f"read version {number} of model {name!r}"):
+            found = self._connection.client.get_model_version(name, number)
+        return self._downloaded(found, folder)
+
+    def crowned(self, name: str) -> Version | None:
+        """Who is champion of model `name` now, nothing downloaded; None where nobody is.
+
+        Raises StorageError where MLflow cannot be asked.
+        """
+        from mlflow.exceptions import MlflowException
 
         with self._connection.border(f"read the champion of model {name!r}"):
-            client = self._connection.client
-            found = client.get_model_version_by_alias(name, ALIAS)
-            source = client.get_model_version_download_uri(name, found.version)
+            try:
+                found = self._connection.client.get_model_version_by_alias(name, ALIAS)
+            except MlflowException as exc:
+                if exc.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    return None  # MLflow has the second for an alias that is not set
+                raise
+        return self._version(found, is_new=False)
+
+    def _downloaded(self, found: Any, folder: Path) -> Champion:
+        from mlflow.artifacts import download_artifacts
+
+        version = self._version(found, is_new=False)
+        what = f"model {version.name} version {version.number}"
+        with self._connection.border(f"read {what}"):
+            source = self._connection.client.get_model_version_download_uri(
+                version.name, version.number
+            )
             folder.mkdir(parents=True, exist_ok=True)
             place = Path(
                 download_artifacts(
                     artifact_uri=source, dst_path=str(folder), tracking_uri=self._connection.uri
                 )
             )
-        version = self._version(found, is_new=False)
-        what = f"model {name} version {version.number}"
-        try:
-            recipe, model, evidence = (
-                json.loads((place / f"{file}.json").read_text(encoding="utf-8"))
-                for file in ("recipe", "model", "evidence")
-            )
-        except (OSError, ValueError) as exc:
-            raise StorageError(f"{what}: is no champion of ours: {exc}") from exc
-        return Champion(version, parse(Recipe, recipe, f"{what}: recipe"), model, evidence, place)
+        return read_champion(version, place)
 
     def _make_model(self, name: str) -> None:
         from mlflow.exceptions import MlflowException
@@ -196,6 +219,19 @@ class Registry:
             previous=str(found.tags.get(PREVIOUS, "")),
             is_new=is_new,
         )
+
+
+def read_champion(version: Version, folder: Path) -> Champion:
+    """The champion whose files lie in `folder`. Raises StorageError where they are none."""
+    what = f"model {version.name} version {version.number}"
+    try:
+        recipe, model, evidence = (
+            json.loads((folder / f"{file}.json").read_text(encoding="utf-8"))
+            for file in ("recipe", "model", "evidence")
+        )
+    except (OSError, ValueError) as exc:
+        raise StorageError(f"{what}: is no champion of ours: {exc}") from exc
+    return Champion(version, parse(Recipe, recipe, f"{what}: recipe"), model, evidence, folder)
 
 
 def lora_files(recipe: Recipe) -> tuple[list[dict[str, Any]], dict[str, Path]]:

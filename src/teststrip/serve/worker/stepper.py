@@ -44,6 +44,10 @@ class Stepper(Protocol):
         """A small WebP of how the picture looks now; None before the first step."""
         ...
 
+    def size(self, recipe: Recipe) -> tuple[int, int]:
+        """(width, height) in pixels of this recipe's pictures. Raises ConfigError."""
+        ...
+
     def fingerprint_of(self, recipe: Recipe) -> str:
         """Exact weights and precision that would make this recipe's images."""
         ...
