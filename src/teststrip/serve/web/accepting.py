@@ -3,14 +3,14 @@
 import logging
 import secrets
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from teststrip.config import faults_of
 from teststrip.errors import ConfigError, StorageError
 from teststrip.recipe import Recipe, short_hash
-from teststrip.serve.jobs.job import PRIORITIES, JobRecord
+from teststrip.serve.jobs.job import JobRecord
+from teststrip.serve.operate.addresses import check_address
 from teststrip.serve.parts import Parts
 from teststrip.serve.state.base import Created
 from teststrip.serve.web import limits
@@ -88,7 +88,10 @@ async def fixed(  # noqa: PLR0917
         faults += await limits.faults_of_recipe(parts, catalog, caller, wish, resolved)
     faults += limits.faults_of_wish(parts.config, wish, prompt)
     if wish.webhook is not None:
-        faults += _webhook_faults(wish.webhook)
+        try:  # names are resolved when it is called
+            check_address(wish.webhook, parts.config.allow_private_webhooks)
+        except ConfigError as exc:
+            faults.append(f"webhook: {exc}")
     if faults or resolved is None:
         raise Problem(422, "wrong-input", "this cannot be made", faults=faults)
     name = parts.ids.new(caller.id, idempotency_key)
@@ -168,20 +171,3 @@ def _seeds(wish: Wish) -> tuple[int, ...]:
         return wish.seeds
     first = wish.seed if wish.seed is not None else secrets.randbits(32)
     return tuple((first + k) % 2**32 for k in range(wish.n or 1))
-
-
-def _webhook_faults(url: str) -> list[str]:
-    """What can be told without asking the network; the sender checks the address itself."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError as exc:
-        return [f"webhook: not an address: {exc}"]
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not url.isascii():
-        return ["webhook: must be an http or https address"]
-    if parts.username is not None or any(c <= " " for c in url):
-        return ["webhook: must hold no user, password or space"]
-    return []
-
-
-__all__ = ["PRIORITIES", "accept", "body_hash", "fixed", "queue", "take"]

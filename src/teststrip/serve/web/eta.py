@@ -32,7 +32,8 @@ class Etas:
         self._looked = float("-inf")
         self._lock = asyncio.Lock()
         self._cards: dict[str, WorkerCard] = {}
-        self._before: dict[str, tuple[int, int]] = {}
+        self._before: dict[str, tuple[int, int]] = {}  # see `places`
+        self._calls = 0  # of all in it
 
     async def place(self, record: JobRecord) -> Place:
         """Of a job that is not ended."""
@@ -44,9 +45,9 @@ class Etas:
         if record.state == "running":
             return Place(None, running_s(record, self._cards.get(record.worker)))
         cards = [card for card in self._cards.values() if not card.draining]
-        if record.key not in self._before:  # came after the last look: behind all of them
-            calls = sum(calls for _, calls in self._before.values())
-            return Place(len(self._before), queued_s(cards, calls, record.calls_total))
+        if record.key not in self._before:  # came after the last look: behind all that are known
+            self._before[record.key] = (len(self._before), self._calls)
+            self._calls += record.calls_total
         position, before = self._before[record.key]
         return Place(position, queued_s(cards, before, record.calls_total))
 
@@ -56,6 +57,7 @@ class Etas:
         )
         self._cards = {card.name: card for card in cards}
         self._before = await asyncio.to_thread(places, waiting)
+        self._calls = sum(job.calls for job in waiting)
         self._looked = time.monotonic()
 
 
