@@ -1,5 +1,6 @@
 """RedisState: one Redis for many webs and workers. It may lose its data: messages restore jobs."""
 
+import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from teststrip.serve.state.base import Allowed, Waiting, WorkerCard
 from teststrip.serve.state.redis_link import PATIENCE_S, Link
 
 TRIES = 100  # of one change while others change the same record
+SMALL = 50_000  # bytes that are read so fast that a thread would not pay
 
 
 class RedisState(ruled.RuledState):
@@ -42,26 +44,31 @@ class RedisState(ruled.RuledState):
 
     # -- records --------------------------------------------------------------------------------
 
-    async def _change(self, key: str, rule: rules.Rule) -> tuple[JobRecord | None, bool]:
+    async def _change(
+        self, key: str, rule: rules.Rule, likely_new: bool = False
+    ) -> tuple[JobRecord | None, bool]:
         """Read, decide, compare and set; again where another was quicker.
 
         Each try leaves a mark on what it wrote, so that a try whose answer got lost on the way is
         known to have succeeded.
         """
         mark, tried = secrets.token_hex(8), None
-        for _ in range(TRIES):
-            text, version, by, seconds, micros = await self._script(lua.READ, key)
-            if tried is not None and by == mark.encode():
-                return tried.answer, True
-            found = self._read(text) if text is not None else None
-            ruling = rule(found, int(seconds) + int(micros) / 1e6)
+        for turn in range(TRIES):
+            found, version, now = None, b"", 0.0
+            if turn > 0 or not likely_new:
+                text, version, by, seconds, micros = await self._script(lua.READ, key)
+                if tried is not None and by == mark.encode():
+                    return tried.answer, True
+                found = self._read(text) if text is not None else None
+                now = int(seconds) + int(micros) / 1e6
+            ruling = rule(found, now)
             if ruling.write is not None:
                 tried = ruling
-                args = (key, version or "", mark, *_row(ruling.write))
+                args = (key, version or b"", mark, *_row(ruling.write))
                 if await self._script(lua.SWAP, *args):
                     return ruling.answer, True
             elif ruling.drop:
-                if await self._script(lua.FORGET, key, version or ""):
+                if await self._script(lua.FORGET, key, version):
                     return ruling.answer, True
             else:
                 return ruling.answer, False
@@ -89,8 +96,10 @@ class RedisState(ruled.RuledState):
 
     async def waiting(self) -> list[Waiting]:
         """All queued jobs, oldest first."""
-        text = (await self._script(lua.WAITING)).decode()
-        return [ruled.read_waiting(line) for line in text.split("\n")] if text else []
+        text: bytes = await self._script(lua.WAITING)
+        if len(text) < SMALL:
+            return _waiting(text)
+        return await asyncio.to_thread(_waiting, text)
 
     async def counts(self, owner: str | None = None) -> Mapping[State, int]:
         """How many jobs are queued and running, of one owner or of all."""
@@ -195,6 +204,10 @@ class RedisState(ruled.RuledState):
 
     def _read(self, text: bytes) -> JobRecord:
         return ruled.read_record(text, self._link.where)
+
+
+def _waiting(text: bytes) -> list[Waiting]:
+    return [ruled.read_waiting(line) for line in text.decode().splitlines()]
 
 
 def _row(record: JobRecord) -> tuple[str | float, ...]:

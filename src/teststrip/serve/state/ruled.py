@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from teststrip.errors import ConfigError, StorageError
 from teststrip.serve.jobs.job import Image, JobRecord
 from teststrip.serve.jobs.states import State
-from teststrip.serve.queue.base import Lane, lane_of
+from teststrip.serve.queue.base import all_lanes, lane_of
 from teststrip.serve.state import rules
 from teststrip.serve.state.base import Allowed, Created, Waiting, WorkerCard
 
@@ -30,12 +30,17 @@ class RuledState(ABC):
         self._ttl_s = result_ttl_s
 
     @abstractmethod
-    async def _change(self, key: str, rule: rules.Rule) -> tuple[JobRecord | None, bool]:
-        """Apply a rule to the record of this key: its answer, and whether something changed."""
+    async def _change(
+        self, key: str, rule: rules.Rule, likely_new: bool = False
+    ) -> tuple[JobRecord | None, bool]:
+        """Apply a rule to the record of this key: its answer, and whether something changed.
+
+        `likely_new`: there is most likely none, and the rule does not ask for the time.
+        """
 
     async def create(self, record: JobRecord) -> Created:
         """Add a job; where its key is known, return that one as it is."""
-        answer, wrote = await self._change(record.key, rules.created(record))
+        answer, wrote = await self._change(record.key, rules.created(record), likely_new=True)
         return Created(answer or record, wrote)
 
     async def restore(self, record: JobRecord) -> JobRecord:
@@ -121,21 +126,18 @@ def check_cursor(before: str) -> None:
         raise ConfigError(f"{before[:40]!r} is no cursor: take `next` of the page before it")
 
 
+LANES = {str(lane): lane for lane in all_lanes()}
+
+
 def waiting_line(record: JobRecord) -> str:
     """A queued job, small, so that ten thousand are read at once. Sorts as accepted."""
-    lane = lane_of(record.priority, record.owner)
-    return f"{stamp(record)}:{lane.priority}:{lane.number}:{record.calls_total}"
-
-
-LANE_CACHE: dict[tuple[str, str], Lane] = {}
+    return f"{stamp(record)}:{lane_of(record.priority, record.owner)}:{record.calls_total}"
 
 
 def read_waiting(line: str) -> Waiting:
     """The other way."""
-    micros, key, priority, number, calls = line.split(":")
-    if (lane := LANE_CACHE.get((priority, number))) is None:
-        lane = LANE_CACHE[priority, number] = Lane(priority, int(number))  # type: ignore[arg-type]
-    return Waiting(key, lane, int(calls), int(micros) / 1e6)
+    micros, key, lane, calls = line.split(":")
+    return Waiting(key, LANES[lane], int(calls), int(micros) / 1e6)
 
 
 def card_text(card: WorkerCard) -> str:

@@ -20,15 +20,18 @@ CREATE TABLE IF NOT EXISTS jobs (
     accepted REAL NOT NULL,
     lease_until REAL NOT NULL,
     expires REAL
-) WITHOUT ROWID;
+);
 CREATE UNIQUE INDEX IF NOT EXISTS jobs_stamp ON jobs (stamp);
 CREATE INDEX IF NOT EXISTS jobs_owner ON jobs (owner, stamp);
 CREATE INDEX IF NOT EXISTS jobs_state ON jobs (state, stamp);
-CREATE INDEX IF NOT EXISTS jobs_queued ON jobs (line) WHERE state = 'queued';
-CREATE INDEX IF NOT EXISTS jobs_open ON jobs (owner, state) WHERE state IN ('queued', 'running');
+CREATE INDEX IF NOT EXISTS jobs_owner_state ON jobs (owner, state, stamp);
+-- small ones, named by the queries that need them (INDEXED BY): the planner overlooks them
+CREATE INDEX IF NOT EXISTS jobs_waiting ON jobs (line) WHERE state = 'queued';
 CREATE INDEX IF NOT EXISTS jobs_unsent ON jobs (accepted) WHERE state = 'queued' AND published = 0;
 CREATE INDEX IF NOT EXISTS jobs_lease ON jobs (lease_until) WHERE state = 'running';
-CREATE INDEX IF NOT EXISTS jobs_expiry ON jobs (state, expires);
+CREATE INDEX IF NOT EXISTS jobs_expiry ON jobs (expires)
+    WHERE state IN ('done', 'failed', 'cancelled');
+CREATE INDEX IF NOT EXISTS jobs_over ON jobs (expires) WHERE state = 'expired';
 CREATE TABLE IF NOT EXISTS things (
     kind TEXT NOT NULL,
     name TEXT NOT NULL,
