@@ -4,9 +4,12 @@
 TESTSTRIP_TEST_*. Tests that use them are marked `service`. Coroutine tests are marked `anyio`.
 """
 
+import asyncio
 import os
 import secrets
+import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -124,3 +127,19 @@ async def any_state(open_state):
     await state.open()
     yield state
     await state.close()
+
+
+@pytest.fixture(scope="session")
+def services():
+    """Runs a verb of scripts/services.sh on the servers of the tests: services("restart", ...)."""
+    script = Path(__file__).parents[2] / "scripts" / "services.sh"
+    _told("TESTSTRIP_SERVICES")
+
+    async def act(*verb):
+        process = await asyncio.create_subprocess_exec(
+            script, *verb, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        said, _ = await process.communicate()
+        assert process.returncode == 0, said.decode()
+
+    return act
