@@ -16,6 +16,7 @@ from teststrip.cli import (
     image,
     importing,
     people,
+    service,
     studio,
     study,
     train,
@@ -49,6 +50,7 @@ for verb in (
 app.add_typer(study.app, name="study")
 app.add_typer(train.app, name="train")
 app.add_typer(studio.app, name="studio")
+app.add_typer(service.app, name="service")
 app.command("doctor")(doctor.doctor)
 
 

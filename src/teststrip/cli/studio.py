@@ -59,7 +59,7 @@ def serve(  # noqa: PLR0917 - typer calls it by name
         verbs.show({"address": shown, "home": str(home)}, as_json, text)
         sys.stdout.flush()  # also where a script waits for the address
 
-    address = Address(host, port, _root(root_path), tuple(allow_host or ()))
+    address = Address(host, port, root_of(root_path), tuple(allow_host or ()))
     serve(home, address, password=password(), browser=browser, say=say)
 
 
@@ -121,7 +121,8 @@ def password() -> str | None:
         raise ConfigError(f"{PASSWORD}_FILE={file}: cannot be read: {exc}") from exc
 
 
-def _root(path: str) -> str:
+def root_of(path: str) -> str:
+    """A sub-path as it is kept: /studio. Raises ConfigError."""
     kept = path.strip().rstrip("/")
     if kept and (not kept.startswith("/") or kept.startswith("//") or any(c in kept for c in "?#")):
         raise ConfigError(f"--root-path {path!r}: write it like /studio")
