@@ -10,6 +10,7 @@ from teststrip.errors import MissingExtra, PluginError
 
 GENERATORS = {
     "local": ("teststrip.engine.pool:EnginePool", "engine"),
+    "service": ("teststrip.serve.fleet:ServiceGenerator", "service"),
     "synthetic": ("teststrip.testing.synthetic:SyntheticGenerator", "study"),
 }
 SCORERS = {
