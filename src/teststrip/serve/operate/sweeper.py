@@ -18,7 +18,6 @@ UNPUBLISHED_S = 30.0  # a web that is alive has published, or removed, by then
 LOST_S = 180.0  # queued in an empty lane for so long: longer than any pause of a retry
 ORPHANS_EVERY_S = 3600.0
 WEBHOOKS_EVERY_S = 1.0
-DEAD_SHOWN = 1000
 log = logging.getLogger(__name__)
 
 
@@ -93,7 +92,7 @@ class Sweeper:
         for priority in PRIORITIES:
             waiting = sum(n for lane, n in depths.items() if lane.priority == priority)
             parts.metrics.queue_depth.labels(priority).set(waiting)
-        parts.metrics.dead_depth.set(len(await parts.queue.dead_letters(DEAD_SHOWN)))
+        parts.metrics.dead_depth.set(await parts.queue.dead_depth())
         parts.metrics.workers.set(len(await parts.state.workers()))
 
     async def _publish(self) -> None:
