@@ -16,6 +16,7 @@ FREE = frozenset(
     {"published", "attempt", "worker", "lease_until", "cancel_asked", "calls_done", "images"}
     | {"reason", "started", "ended", "expires", "webhook", "labels", "trace"}
 )
+LONGEST_LEASE_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def claimed(copy: JobRecord, worker: str, lease_s: float, ttl_s: float) -> Rule:
 
     def rule(found: JobRecord | None, now: float) -> Ruling:
         record = found or _anew(copy, now)
-        if record.is_ended or (record.state == "running" and record.lease_until > now):
+        if record.is_ended or _is_held(record, lease_s, now):
             return Ruling(None)
         if record.cancel_asked:
             return Ruling(None, _cancel(record, now, ttl_s))
@@ -94,6 +95,8 @@ def claimed(copy: JobRecord, worker: str, lease_s: float, ttl_s: float) -> Rule:
                 lease_until=now + lease_s,
                 calls_done=len(record.images) * record.recipe.model_calls,
                 started=record.started if record.started is not None else now,
+                # who was running it vanished, and told no reason
+                reason=record.reason if record.state == "queued" else None,
             )
         )
 
@@ -145,6 +148,12 @@ def check_fields(fields: dict[str, Any]) -> None:
     """Raises TypeError where a field is none, or fixed since the job was accepted."""
     if wrong := sorted(set(fields) - FREE):
         raise TypeError(f"a move cannot set {', '.join(wrong)}; it can: {', '.join(sorted(FREE))}")
+
+
+def _is_held(record: JobRecord, lease_s: float, now: float) -> bool:
+    """A lease far longer than any that is given was made before a clock was put back."""
+    longest = max(LONGEST_LEASE_S, 10 * lease_s)
+    return record.state == "running" and now < record.lease_until <= now + longest
 
 
 def _written(record: JobRecord) -> Ruling:
