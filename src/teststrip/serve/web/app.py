@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from teststrip.serve.parts import Parts
 from teststrip.serve.web import (
     health,
+    openai,
     problems,
     routes_batches,
     routes_catalog,
@@ -59,4 +60,5 @@ def create_app(
     )
     for room in (routes_jobs, routes_images, routes_batches, routes_catalog, health):
         app.include_router(room.router)
+    openai.install(app)
     return app
