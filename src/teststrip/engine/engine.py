@@ -21,6 +21,7 @@ from teststrip.engine.finish import Finisher
 from teststrip.engine.flight import Flight
 from teststrip.engine.pipelines.base import StepPipeline
 from teststrip.engine.pipelines.sd import StableDiffusion
+from teststrip.engine.preview import LatentPreview
 from teststrip.engine.prompts import PromptCache
 from teststrip.engine.scheduler import StepScheduler
 from teststrip.errors import ConfigError, GenerationError, TeststripError
@@ -57,6 +58,7 @@ class Engine:
         self._pipeline = pipeline
         self._adapters = AdapterFiles()
         self._prompts = PromptCache(config.cached_prompts)
+        self._preview = LatentPreview(pipeline)
         self._scheduler: StepScheduler[Flight] = StepScheduler(config.max_rows, config.patience)
         threads = config.finish_threads
         if threads is None:
@@ -159,6 +161,19 @@ class Engine:
         """How far a request is, or None if it is not under way."""
         flight = self._flights.get(ticket)
         return flight.progress if flight else None
+
+    @torch.inference_mode()
+    def preview(self, ticket: int, longest: int = 256) -> bytes | None:
+        """How the picture will look, foreseen from here: a WebP of at most `longest` px.
+
+        None before its first model call and after its last. About 2 ms; the first call fits the
+        colours of the model (some small decodes).
+        """
+        flight = self._flights.get(ticket)
+        estimate = flight.estimate() if flight else None
+        if flight is None or estimate is None:
+            return None
+        return self._preview.webp(estimate, (flight.width, flight.height), longest)
 
     @torch.inference_mode()
     def step(self, on_progress: OnProgress | None = None) -> list[Outcome]:

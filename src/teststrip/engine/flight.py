@@ -10,6 +10,7 @@ import torch
 from teststrip.engine.adapter_files import Adapter
 from teststrip.engine.noise_schedulers import build
 from teststrip.engine.pipelines.base import StepPipeline
+from teststrip.engine.preview import clean_estimate
 from teststrip.engine.prompts import PromptCache
 from teststrip.recipe import Request
 from teststrip.records import Progress
@@ -38,6 +39,7 @@ class Flight:
     latents: Any = None
     conditions: tuple[Any, ...] = ()
     _step_options: dict[str, Any] = field(default_factory=dict)
+    _last: tuple[Any, ...] = ()
 
     @property
     def is_on_board(self) -> bool:
@@ -99,10 +101,17 @@ class Flight:
             prediction = without + recipe.guidance * (with_prompt - without)
             if recipe.rescale > 0:
                 prediction = rescaled(prediction, with_prompt, recipe.rescale)
-        self.latents = self.noise_scheduler.step(
-            prediction, self.timestep, self.latents, **self._step_options, return_dict=False
-        )[0]
+        timestep, before = self.timestep, self.latents
+        told = self.noise_scheduler.step(
+            prediction, timestep, before, **self._step_options, return_dict=False
+        )
+        self.latents = told[0]
+        self._last = (told, prediction, before, timestep)
         self.index += 1
+
+    def estimate(self) -> Any | None:
+        """The finished latents [1, C, h, w] as foreseen now; None before the first model call."""
+        return clean_estimate(self.noise_scheduler, *self._last) if self._last else None
 
 
 def rescaled(guided: Any, with_prompt: Any, amount: float) -> Any:

@@ -60,6 +60,10 @@ class StepPipeline(Protocol):
         """One image: latents [1, C, h, w] -> PIL image, RGB uint8."""
         ...
 
+    def latents_of(self, image: Any) -> torch.Tensor:
+        """The latents [1, C, h, w] that a PIL image is encoded to; `decode` gives it back."""
+        ...
+
     def use_adapters(self, adapters: Sequence[Adapter]) -> None:
         """Activate exactly these adapters at these scales (part of the batch key)."""
         ...

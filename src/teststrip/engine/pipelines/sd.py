@@ -103,6 +103,12 @@ class StableDiffusion:
         image = self.pipe.vae.decode(latents / factor, return_dict=False)[0]
         return self.pipe.image_processor.postprocess(image, output_type="pil")[0]
 
+    def latents_of(self, image: Any) -> torch.Tensor:
+        """The mean that the VAE encodes a PIL image to, times its scaling factor."""
+        vae = self.pipe.vae
+        pixels = self.pipe.image_processor.preprocess(image).to(self.device, vae.dtype)
+        return vae.encode(pixels).latent_dist.mode() * vae.config.scaling_factor
+
     def use_adapters(self, adapters: Sequence[Adapter]) -> None:
         """Activate exactly these LoRAs."""
         self.adapters.use(adapters)

@@ -320,7 +320,8 @@ class EngineThread:
                 for ticket, add in other.tickets.items()
                 if add and (progress := other.stepper.progress(ticket))
             }
-        self._credit_s = min(self._credit_s + PREVIEW_SHARE * seconds, PREVIEW_CREDIT_S)
+        gained = max(self._credit_s, -PREVIEW_CREDIT_S) + PREVIEW_SHARE * seconds
+        self._credit_s = min(gained, PREVIEW_CREDIT_S)  # the first one fits colours: forgiven
         if not self._preview_every_s:
             return
         due = [
@@ -334,7 +335,12 @@ class EngineThread:
             if self._credit_s <= 0:
                 return
             begun = time.perf_counter()
-            data = model.stepper.preview(ticket)
+            try:
+                data = model.stepper.preview(ticket)
+            except Exception:  # a picture is worth more than its preview
+                log.exception("no more previews: one failed")
+                self._preview_every_s = 0
+                return
             self._credit_s -= time.perf_counter() - begun
             if data is not None:
                 model.previewed[ticket] = begun
