@@ -134,6 +134,34 @@ async def test_dead_letters_of_two_web_processes_are_told_once(opened, a_job):
     assert again == {told[0].record.key, told[2].record.key}
 
 
+async def test_calls_that_are_cancelled_break_nothing(opened, a_job):
+    queue, web = await opened(), await opened()
+    await web.publish(held_job := a_job())
+    held = await queue.pull(60)
+    wire = queue._link._wire
+    calls = [lambda: queue.pull(60), queue.depths, queue.is_ready, queue.take_dead]
+    for n in range(60):
+        call = asyncio.ensure_future(calls[n % len(calls)]())
+        queue._looked = float("-inf")
+        for _ in range(n):
+            await asyncio.sleep(0)
+        await asyncio.sleep(n / 10_000)
+        call.cancel()
+        await asyncio.wait([call])
+        if not call.cancelled() and n % len(calls) == 0 and call.result():
+            await call.result().release()
+        if n % 20 == 0:
+            await web.publish(a_job())
+    assert queue._link._wire is wire
+    assert wire.is_alive
+    await held.ack()
+    found = []
+    while (delivery := await queue.pull(2)) is not None:
+        found.append(delivery)
+    assert len({one.record.key for one in found} - {held_job.key}) == len(found) == 3
+    assert not any(one.redelivered for one in found)
+
+
 async def test_a_lane_that_somebody_deleted_is_made_again(opened, a_job):
     queue = await opened()
     name = queue._topology.queue(lane_of("api", "local"))

@@ -10,8 +10,9 @@ except ImportError as exc:
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TypeVar
 
 from aio_pika import Message
 from aio_pika.abc import AbstractIncomingMessage
@@ -20,8 +21,9 @@ from pydantic import SecretStr
 from teststrip.errors import StorageError
 from teststrip.serve.jobs.job import JobRecord
 from teststrip.serve.queue.base import DeadLetter, Delivery, Lane, all_lanes, lane_of
+from teststrip.serve.queue.rabbit_dead import all_dead
 from teststrip.serve.queue.rabbit_deliveries import Taken, TakenDead
-from teststrip.serve.queue.rabbit_link import CONFIRM_S, Link, Lost, Wire, guarded
+from teststrip.serve.queue.rabbit_link import CONFIRM_S, Link, Lost, Wire, guarded, unbroken
 from teststrip.serve.queue.rabbit_messages import (
     dead_message,
     job_message,
@@ -32,6 +34,7 @@ from teststrip.serve.queue.rabbit_topology import FIRST, Topology, first
 from teststrip.serve.queue.turns import Turns
 
 LOOK_S = 1.0  # how often an idle worker looks into all lanes, should a bell have been lost
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -156,10 +159,13 @@ class RabbitQueue:
                 self._looked = time.monotonic()
             for place in self._order():
                 self._maybe.discard(place)  # a bell during the call puts it in again
-                message = await self._get(wire, self._topology.queue(place))
-                if message is None:
+                name = self._topology.queue(place)
+                if not await self._topology.ready_in(wire.take, name):
+                    continue  # ten times as cheap as taking nothing from a quorum queue
+                if (message := await self._get(wire, name)) is None:
                     continue
-                self._maybe.add(place)
+                if message.message_count:
+                    self._maybe.add(place)
                 if (taken := await self._read(wire, message)) is not None:
                     lane = lane_of(taken.record.priority, taken.record.owner)
                     self._turns.took(lane, self._maybe)
@@ -178,27 +184,27 @@ class RabbitQueue:
                 order.append(lane)
         return order
 
-    async def _get(self, wire: Wire, queue: str) -> AbstractIncomingMessage | None:
-        """One message. A cancelled call to the broker would close the channel under all others."""
-        getting = asyncio.ensure_future(
-            (await wire.take.get_queue(queue, ensure=False)).get(fail=False, timeout=None)
-        )
+    async def _get(self, wire: Wire, name: str) -> AbstractIncomingMessage | None:
+        """One message; who is cancelled meanwhile has it given back."""
+        queue = await wire.take.get_queue(name, ensure=False)
+        getting = asyncio.ensure_future(queue.get(fail=False, timeout=None))
         try:
-            return await asyncio.shield(getting)
+            return await unbroken(_result(getting))
         except asyncio.CancelledError:
-            if getting.cancelled():
-                raise Lost("the connection was closed under the call") from None
-            task = asyncio.ensure_future(self._give_back(getting, wire))
+            task = asyncio.ensure_future(self._give_back(getting, wire, name))
             self._returning.add(task)
             task.add_done_callback(self._returning.discard)
             raise
 
     async def _give_back(
-        self, getting: "asyncio.Future[AbstractIncomingMessage | None]", wire: Wire
+        self, getting: "asyncio.Future[AbstractIncomingMessage | None]", wire: Wire, name: str
     ) -> None:
         try:
-            message = await guarded(getting)
-            if message is not None and (taken := await self._read(wire, message)) is not None:
+            if (message := await guarded(getting)) is None:
+                return
+            if name == self._topology.dead:
+                await guarded(message.nack(requeue=True))
+            elif (taken := await self._read(wire, message)) is not None:
                 await taken.release()
         except (Lost, StorageError) as exc:
             log.debug("the broker gives it back by itself: %s", exc)
@@ -249,7 +255,7 @@ class RabbitQueue:
         """The oldest ones. Others do not see them for as long as this call reads them all."""
 
         async def read(wire: Wire) -> list[DeadLetter]:
-            async with self._all_dead(wire) as found:
+            async with all_dead(wire.connection, self._topology) as found:
                 return sorted((letter for _, letter in found), key=lambda one: one.died)[:limit]
 
         return await self._link.run(read)
@@ -259,14 +265,13 @@ class RabbitQueue:
 
         async def requeue(wire: Wire) -> JobRecord | None:
             record = None
-            async with self._all_dead(wire) as found:
-                for message, letter in found:
-                    if letter.record.key == key:
-                        if record is None:
-                            change = {"state": "queued", "attempt": 0, "reason": None}
-                            record = letter.record.model_copy(update=change)
-                            await self.publish(record)
-                        await message.ack()
+            async with all_dead(wire.connection, self._topology) as found:
+                for message in [one for one, letter in found if letter.record.key == key]:
+                    if record is None:
+                        change = {"state": "queued", "attempt": 0, "reason": None}
+                        record = record_in(message).model_copy(update=change)
+                        await self.publish(record)
+                    await message.ack()
             return record
 
         return await self._link.run(requeue)
@@ -279,25 +284,6 @@ class RabbitQueue:
             return sum([await self._topology.ready_in(wire.take, name) for name in names])
 
         return await self._link.run(count)
-
-    @asynccontextmanager
-    async def _all_dead(
-        self, wire: Wire
-    ) -> AsyncIterator[list[tuple[AbstractIncomingMessage, DeadLetter]]]:
-        """All of them in hand; those not acknowledged are given back, in the same order.
-
-        Given back one by one, or in part, they would change places.
-        """
-        async with wire.connection.channel() as channel:
-            found = []
-            for name in (self._topology.kept, self._topology.dead):
-                queue = await channel.get_queue(name)
-                while (message := await queue.get(fail=False, timeout=None)) is not None:
-                    with suppress(ValueError):  # no job; the log told it
-                        found.append((message, letter_in(message)))
-            yield found
-            underlay = await channel.get_underlay_channel()
-            await underlay.basic_nack(0, multiple=True, requeue=True)
 
     # -- the link -------------------------------------------------------------------------------
 
@@ -328,3 +314,7 @@ class RabbitQueue:
     def _may_hold(self, place: Lane) -> None:
         self._maybe.add(place)
         self._bell.set()
+
+
+async def _result(future: "asyncio.Future[T]") -> T:
+    return await future

@@ -4,9 +4,9 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
@@ -181,3 +181,18 @@ async def guarded(call: Awaitable[T]) -> T:
         if task is not None and task.cancelling():
             raise
         raise Lost("the connection was closed under the call") from exc
+
+
+async def unbroken(call: Coroutine[Any, Any, T]) -> T:
+    """Await a call that must not be cancelled: the client would close the channel under all others.
+
+    Raises Lost where the connection was closed meanwhile.
+    """
+    task = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if task.cancelled():
+            raise Lost("the connection was closed under the call") from None
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen
+        raise

@@ -19,6 +19,7 @@ from aio_pika.exceptions import ChannelPreconditionFailed
 
 from teststrip.serve.jobs.job import PRIORITIES, Priority
 from teststrip.serve.queue.base import Lane, all_lanes
+from teststrip.serve.queue.rabbit_link import unbroken
 
 FIRST = -1  # Lane(priority, FIRST): the queue of what a drain gave back
 KEPT = 10_000  # dead letters that stay listed; the oldest go first
@@ -121,7 +122,7 @@ class Topology:
 
     async def ready_in(self, channel: AbstractChannel, name: str) -> int:
         """Messages that wait in a queue."""
-        queue = await channel.declare_queue(name, passive=True)
+        queue = await unbroken(channel.declare_queue(name, passive=True))
         return queue.declaration_result.message_count or 0
 
 
