@@ -23,7 +23,8 @@ NAV = (
     ("playground", "Playground", "/playground"),
     ("runs", "Runs", "/runs"),
 )
-LOOK = [("teststrip", "look")]  # what every web app of ours looks like: base.css, the font
+# what every web app of ours looks like: base.css, the font
+LOOK: list[str | tuple[str, str]] = [("teststrip", "look")]
 
 
 @lru_cache(maxsize=1)

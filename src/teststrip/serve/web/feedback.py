@@ -1,0 +1,209 @@
+"""Thumbs: shown at once, kept until MLflow has them, counted for the version that made it."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, FastAPI, Path, Request
+from fastapi.responses import Response
+from pydantic import Field, ValidationError
+
+from teststrip.errors import MissingExtra, StorageError
+from teststrip.recipe import Frozen
+from teststrip.serve.jobs.job import Image, JobRecord
+from teststrip.serve.parts import Parts
+from teststrip.serve.web.callers import Caller, caller
+from teststrip.serve.web.finding import find_record
+from teststrip.serve.web.problems import Problem, told
+from teststrip.serve.web.routes_jobs import needs_json, parts_of
+
+log = logging.getLogger(__name__)
+THUMB, OUTBOX, SHARE = "thumb:", "rating:", "liked:"
+OUTBOX_S = 30 * 86400  # a thumb that MLflow could not be told of in this time is forgotten
+BATCH = 500
+PER_S, BURST = 2.0, 100  # thumbs of one caller
+SOON_S, SOMETIMES_S, LONGEST_S, GOODBYE_S = 2.0, 30.0, 300.0, 10.0
+Thumb = Literal["up", "down"]
+VALUES: dict[Thumb | None, Literal[-1, 0, 1]] = {"up": 1, "down": -1, None: 0}
+router = APIRouter(tags=["jobs"])
+
+
+class Feedback(Frozen):
+    """What a person thinks of a picture; null takes it back."""
+
+    thumb: Thumb | None = Field(examples=["up"])
+
+
+@router.post(
+    "/api/jobs/{job_id}/images/{index}/feedback",
+    status_code=204,
+    summary="Thumb up or down",
+    response_class=Response,
+    dependencies=[Depends(needs_json)],
+    responses=told(400, 401, 404, 410, 413, 415, 422, 429, 503),
+)
+async def post_feedback(
+    request: Request,
+    job_id: str,
+    index: Annotated[int, Path(ge=0, le=63)],
+    feedback: Feedback,
+    who: Annotated[Caller, Depends(caller)],
+) -> None:
+    """Counted in MLflow for the recipe version that made the picture; the last word counts."""
+    parts = parts_of(request)
+    record = await find_record(parts, who, job_id)
+    await rate(parts, who, record, index, feedback.thumb)
+    ring(request)
+
+
+def ring(request: Request) -> None:
+    """Tell this process's courier that there is something to send."""
+    courier: Courier = request.app.state.courier
+    courier.bell.set()
+
+
+async def rate(
+    parts: Parts, who: Caller, record: JobRecord, index: int, thumb: Thumb | None
+) -> None:
+    """Keep a thumb for a finished picture. Raises Problem 404 for one that is not there, 429."""
+    image = next((found for found in record.images if found.index == index), None)
+    if image is None:
+        raise Problem(404, "no-such-picture", f"this job has no finished picture {index}")
+    allowed = await parts.state.take(f"feedback:{who.id}", 1, PER_S, BURST)
+    if not allowed.ok:
+        raise Problem(429, "rate-limited", "too many thumbs at once", retry_s=allowed.retry_s)
+    now = time.time()
+    # Its time is in the name: one that changes while it is sent is sent again.
+    name = f"{OUTBOX}{record.key}:{index}:{int(now * 1e6)}"
+    await parts.state.put(name, _rating(record, image, thumb, now), OUTBOX_S)
+    shown = f"{THUMB}{record.key}:{index}"
+    if thumb is None:
+        await parts.state.drop(shown)
+    else:
+        await parts.state.put(shown, str(VALUES[thumb]).encode(), parts.config.result_ttl_s)
+
+
+async def thumbs(parts: Parts, key: str) -> dict[int, int]:
+    """The thumbs of a job's pictures: index -> 1 or -1."""
+    found = await parts.state.things(f"{THUMB}{key}:")
+    return {int(name.rpartition(":")[2]): int(value) for name, value in found.items()}
+
+
+async def liked(parts: Parts, record: JobRecord) -> str:
+    """How people rated what this job's version made: "41 of 47 liked", or nothing yet."""
+    name = f"{SHARE}{_served(record)['model']}:{_served(record)['version']}"
+    found = (await parts.state.things(name)).get(name)
+    if found is None:
+        return ""
+    share = json.loads(found)
+    count = share["up"] + share["down"]
+    return f"{share['up']} of {count} liked" if count else ""
+
+
+@asynccontextmanager
+async def carried(app: FastAPI) -> AsyncIterator[None]:
+    """While the app runs, thumbs are brought to MLflow: the app's lifespan."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(app.state.courier.run(stop), name="thumbs")
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.wait({task}, timeout=GOODBYE_S)
+        task.cancel()
+
+
+class Courier:
+    """Brings thumbs to MLflow; several at once do no harm, for MLflow counts each once.
+
+    Only where MLflow is installed; elsewhere they wait for a process that has it.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._ratings: Any = None
+        self.bell = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`: soon after a thumb, else now and then; rarer while MLflow is away."""
+        pause = SOMETIMES_S
+        while not stop.is_set():
+            await self._wait(stop, pause)
+            try:
+                sent = await self.send()
+                pause = SOON_S if sent == BATCH else SOMETIMES_S
+            except MissingExtra as exc:
+                log.info("thumbs are kept for a process that has MLflow: %s", exc)
+                await stop.wait()
+            except StorageError as exc:
+                pause = min(LONGEST_S, pause * 2)
+                log.warning("thumbs wait, tried again in %.0f s: %s", pause, exc)
+
+    async def send(self) -> int:
+        """Send what waits; how many. Raises StorageError, MissingExtra: then it waits on."""
+        waiting = await self._parts.state.things(OUTBOX, BATCH)
+        if not waiting:
+            return 0
+        shares = await asyncio.to_thread(self._add, list(waiting.values()))
+        for name, share in shares.items():
+            await self._parts.state.put(f"{SHARE}{name}", json.dumps(share).encode())
+        for name in waiting:
+            await self._parts.state.drop(name)
+        return len(waiting)
+
+    def _add(self, rows: list[bytes]) -> dict[str, dict[str, Any]]:
+        """`model:version` -> its share, after these were added."""
+        from teststrip.track.ratings import Rating, Ratings
+
+        ratings = []
+        for row in rows:
+            try:
+                ratings.append(Rating.model_validate_json(row))
+            except ValidationError as exc:  # kept by another version of the service
+                log.warning("a thumb cannot be read and is dropped: %s", exc)
+        if self._ratings is None:
+            self._ratings = Ratings(self._parts.home)
+        return {
+            f"{served.model}:{served.version}": share.as_dict()
+            for served, share in self._ratings.add(ratings).items()
+        }
+
+    async def _wait(self, stop: asyncio.Event, pause: float) -> None:
+        """Until the bell rings (and a little longer: more will come), the pause is over, or stop"""
+        self.bell.clear()
+        waits = [asyncio.ensure_future(event.wait()) for event in (stop, self.bell)]
+        try:
+            await asyncio.wait(waits, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+            if self.bell.is_set() and not stop.is_set():
+                await asyncio.wait(waits[:1], timeout=SOON_S)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+
+def _served(record: JobRecord) -> dict[str, str]:
+    if record.champion is not None:
+        return {"model": record.champion.name, "version": record.champion.version}
+    return {"model": f"recipe {record.recipe_name}", "version": record.recipe.recipe_id}
+
+
+def _rating(record: JobRecord, image: Image, thumb: Thumb | None, at: float) -> bytes:
+    """As `track.ratings.Rating` has it: JSON, for the web may have no MLflow."""
+    row = {
+        "served": _served(record),
+        "job": record.key,
+        "index": image.index,
+        "person": record.owner,
+        "thumb": VALUES[thumb],
+        "at": at,
+        "prompt": record.prompt,
+        "seed": image.seed,
+        "recipe_id": record.recipe.recipe_id,
+        "recipe": record.recipe.model_dump(mode="json", exclude_defaults=True),
+        "sha256": image.sha256,
+    }
+    return json.dumps(row, ensure_ascii=False).encode()
