@@ -8,7 +8,7 @@ import sys
 import pytest
 
 pytestmark = pytest.mark.anyio
-JOBS, KILLS = 120, 4
+JOBS, KILLS = 80, 2
 WORKER = """
 import asyncio, sys
 from pathlib import Path
@@ -77,7 +77,7 @@ async def test_workers_are_killed_and_every_job_ends_once(
                 victims.get_nowait()
 
     killing = asyncio.create_task(killer())
-    await asyncio.gather(*(worker(f"w{n}") for n in range(3)))
+    await asyncio.gather(*(worker(f"w{n}") for n in range(2)))
     killing.cancel()
     assert deaths
     assert set(deaths) == {-signal.SIGKILL}

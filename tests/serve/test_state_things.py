@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from teststrip.serve.state import ruled
 from teststrip.serve.state.base import WorkerCard
 
 pytestmark = pytest.mark.anyio
@@ -105,6 +106,24 @@ async def test_the_newest_preview_is_kept(any_state):
     await any_state.preview("k", 1, b"other")
     assert await any_state.preview("k", 0) == b"RIFF2"
     assert await any_state.things("") == {}
+
+
+async def test_previews_stay_a_minute_after_the_end(any_state, a_job, monkeypatch):
+    monkeypatch.setattr(ruled, "PREVIEW_AFTER_S", 0.001)
+    record, other = a_job(), a_job()
+    for job in (record, other):
+        claim = await any_state.claim(job, "w", 60)
+        await any_state.preview(job.key, 0, b"RIFF")
+        await any_state.beat(job.key, claim.fence, 60, 1)
+        assert await any_state.preview(job.key, 0) == b"RIFF"
+    claim = await any_state.get(record.key)
+    await any_state.move(record.key, claim.fence, "done")
+
+    async def is_gone():
+        return await any_state.preview(record.key, 0) is None
+
+    await until(is_gone)
+    assert await any_state.preview(other.key, 0) == b"RIFF"
 
 
 async def test_the_last_job_of_a_body_is_remembered_by_owner(any_state):

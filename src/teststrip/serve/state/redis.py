@@ -149,10 +149,11 @@ class RedisState(ruled.RuledState):
 
     async def preview(self, key: str, index: int, data: bytes | None = None) -> bytes | None:
         """Keep the newest preview of a picture for ten minutes, or read it."""
-        name = f"preview:{key}:{index}"
         if data is None:
-            return await self._kept(name)
-        await self._keep(name, data, ruled.PREVIEW_S)
+            name = f"{self._prefix}preview:{key}"
+            found: bytes | None = await self._link.command("HGET", name, index)
+            return found
+        await self._script(lua.PREVIEW, key, index, data, int(ruled.PREVIEW_S * 1000))
         return data
 
     async def recent(self, owner: str, body_hash: str, key: str | None, ttl_s: float) -> str | None:
@@ -226,4 +227,5 @@ def _row(record: JobRecord) -> tuple[str | float, ...]:
         expires if is_over else "",
         (record.expires or 0) + ruled.KEPT_AFTER_S if record.state == "expired" else "",
         "1" if running and record.cancel_asked else "",
+        int(ruled.PREVIEW_AFTER_S * 1000) if record.is_ended else "",
     )

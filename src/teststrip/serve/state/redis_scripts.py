@@ -46,7 +46,8 @@ return {r[1], r[2], r[3], t[1], t[2]}
 """
 
 # key, version it must have ('' = absent), writer, record, version, state, owner, stamp, line,
-# then scores or '': accepted while unpublished, lease, expires, time to drop; cancel '1' or ''
+# then scores or '': accepted while unpublished, lease, expires, time to drop; cancel '1' or '';
+# milliseconds that its previews may stay or ''
 SWAP = """
 local key, job = ARGV[2], p .. 'job:' .. ARGV[2]
 local was = redis.call('HMGET', job, 'v', 's')
@@ -73,6 +74,7 @@ due('expiry', ARGV[13], key)
 due('drops', ARGV[14], key)
 if ARGV[15] == '1' then redis.call('SADD', p .. 'cancels', key)
 else redis.call('SREM', p .. 'cancels', key) end
+if ARGV[16] ~= '' then redis.call('PEXPIRE', p .. 'preview:' .. key, ARGV[16], 'LT') end
 return 1
 """
 
@@ -121,6 +123,13 @@ for _, name in ipairs(over('until')) do
   redis.call('ZREM', p .. 'things', name)
   redis.call('ZREM', p .. 'until', name)
 end
+return 1
+"""
+
+# key, index, data, milliseconds
+PREVIEW = """
+redis.call('HSET', p .. 'preview:' .. ARGV[2], ARGV[3], ARGV[4])
+redis.call('PEXPIRE', p .. 'preview:' .. ARGV[2], ARGV[5])
 return 1
 """
 

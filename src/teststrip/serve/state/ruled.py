@@ -19,6 +19,7 @@ from teststrip.serve.state.base import Allowed, Created, Waiting, WorkerCard
 RESULT_TTL_S = 7 * 86400.0
 KEPT_AFTER_S = 7 * 86400.0  # an expired job's record: so long is the answer 410 with its facts
 PREVIEW_S = 600.0
+PREVIEW_AFTER_S = 60.0  # once the job ended, for who is just looking
 LONGEST_WAIT_S = 86400.0
 log = logging.getLogger(__name__)
 

@@ -20,6 +20,9 @@ UPSERT = """INSERT INTO jobs
     published = excluded.published, cancel = excluded.cancel, lease_until = excluded.lease_until,
     expires = excluded.expires"""
 
+PREVIEWS_END = """UPDATE things SET until = min(until, ?1)
+    WHERE kind = 'preview' AND name BETWEEN ?2 || ':' AND ?2 || ';'"""  # ; follows :
+
 
 class SqliteState(ruled.RuledState):
     """`JobState` in a file. One thread of its own does all of it, a transaction at a time."""
@@ -47,6 +50,8 @@ class SqliteState(ruled.RuledState):
             ruling = rule(found, time.time())
             if ruling.write is not None:
                 db.execute(UPSERT, _row(ruling.write))
+                if ruling.write.is_ended:
+                    db.execute(PREVIEWS_END, (time.time() + ruled.PREVIEW_AFTER_S, key))
             elif ruling.drop:
                 db.execute("DELETE FROM jobs WHERE key = ?", (key,))
             return ruling.answer, ruling.write is not None or ruling.drop
