@@ -6,8 +6,11 @@ from fastapi import FastAPI
 
 from teststrip.serve.parts import Parts
 from teststrip.serve.web import (
+    document,
+    feedback,
     health,
     openai,
+    page,
     problems,
     routes_batches,
     routes_catalog,
@@ -42,6 +45,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
+        lifespan=feedback.carried,
     )
     config = parts.config
     app.state.parts = parts
@@ -61,4 +65,6 @@ def create_app(
     for room in (routes_jobs, routes_images, routes_batches, routes_catalog, health):
         app.include_router(room.router)
     openai.install(app)
+    page.install(app)
+    document.install(app)
     return app

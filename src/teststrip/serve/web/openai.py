@@ -105,7 +105,7 @@ async def get_model(request: Request, name: str, who: Who) -> JSONResponse:
             "description": "The images, or a stream of events",
             "content": {
                 "application/json": {"schema": {"type": "object"}},
-                "text/event-stream": {"schema": {"type": "string"}},
+                "text/event-stream": {},
             },
         },
         **FAULTS,
