@@ -37,8 +37,7 @@ def up(tmp_path: Path) -> Iterator[Up]:
 
     yield start
     for made in begun:
-        made.kill()
-        made.client.close()
+        made.close()
 
 
 def test_it_comes_up_without_settings_makes_pictures_and_ends_cleanly(up, tmp_path):
@@ -123,7 +122,7 @@ def test_a_second_one_on_the_same_home_is_refused(up, tmp_path):
     with pytest.raises(AssertionError, match="being run by another process"):
         second.start()
     assert second.wait() == 1
-    second.client.close()
+    second.close()
 
 
 def test_a_failed_job_is_queued_again_from_outside(up, tmp_path):
@@ -160,7 +159,7 @@ def test_a_failed_job_is_queued_again_from_outside(up, tmp_path):
 def test_the_built_in_model_answers_on_a_cpu(up):
     service = up(engine="local")
 
-    job = service.until(service.post({"prompt": "a red apple", "seeds": [1], "n": 1}))
+    job = service.until(service.post({"prompt": "a red apple", "seeds": [1]}))
 
     assert job["state"] == "done", job
     inside = png.read(service.get(job["images"][0]["url"]).content)

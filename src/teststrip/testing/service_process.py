@@ -45,11 +45,16 @@ class ServiceProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it, if it runs, and its client."""
         self.kill()
         self.client.close()
 
     def start(self) -> None:
         """Start it (again) and wait until it says that it is there."""
+        self.kill()
         more = () if self._verb[0] == "worker" else ("--port", "0")
         command = [sys.executable, "-m", "teststrip", "service", *self._verb, *more, "--json"]
         with self._log.open("a") as log:
@@ -73,6 +78,10 @@ class ServiceProcess:
         """Of the process that runs now."""
         assert self._process is not None  # noqa: S101 - used in tests alone
         return self._process.pid
+
+    def has_ended(self) -> bool:
+        """Is it gone?"""
+        return self._process is None or self._process.poll() is not None
 
     def kill(self, which: signal.Signals = signal.SIGKILL) -> int:
         """Send a signal and wait for the end; the exit code."""
