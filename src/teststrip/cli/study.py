@@ -8,6 +8,7 @@ import typer
 
 from teststrip.cli import verbs
 from teststrip.cli.verbs import Json, Name, Out, Quiet
+from teststrip.errors import ConfigError
 from teststrip.wire import REPORT, Bench, settings
 
 if TYPE_CHECKING:
@@ -78,6 +79,13 @@ def plan(  # noqa: PLR0917 - typer calls it by name
 def run(  # noqa: PLR0917 - typer calls it by name
     file: File,
     changes: Changes = None,
+    generator: Annotated[
+        str | None,
+        typer.Option("--generator", metavar="NAME", help="Who makes the pictures, in its place."),
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", metavar="URL", help="Of a service that makes them.")
+    ] = None,
     out: Out = None,
     track: Track = True,
     quiet: Quiet = False,
@@ -85,15 +93,19 @@ def run(  # noqa: PLR0917 - typer calls it by name
 ) -> None:
     """Run a study file and write its report; goes on where an earlier run of it stopped.
 
-    Ctrl-C stops at the next image. Nothing that was made is made again.
+    Ctrl-C stops at the next image. Nothing that was made is made again. A service's key is read
+    from TESTSTRIP_SERVICE_KEY; its people come before a study.
 
     \b
     Examples:
       teststrip study run study.yaml
       teststrip study run study.yaml --set budget.images=400 --set name=short
+      teststrip study run study.yaml --generator service --url http://127.0.0.1:8000
     """
     bench = Bench(settings().home, track)
-    _run(bench, bench.study_from(file, changes or ()), out, quiet=quiet, as_json=as_json)
+    made_by = _generator(generator, url)
+    study = bench.study_from(file, [*(changes or ()), *made_by])
+    _run(bench, study, out, quiet=quiet, as_json=as_json)
 
 
 @app.command()
@@ -160,6 +172,16 @@ def show(name: Name, as_json: Json = False) -> None:
     if result:
         text += f"\n{json.dumps(result, indent=1, ensure_ascii=False)}"
     verbs.show(record, as_json, text)
+
+
+def _generator(name: str | None, url: str | None) -> list[str]:
+    """`--generator` and `--url` as a change of the study file."""
+    if url is not None and name != "service":
+        raise ConfigError("--url is of a service: add --generator service")
+    if name is None:
+        return []
+    options = {} if url is None else {"url": url}
+    return [f"generator={json.dumps({'name': name, 'options': options})}"]
 
 
 def _run(bench: Bench, study: "Study", out: Path | None, *, quiet: bool, as_json: bool) -> None:

@@ -75,10 +75,15 @@ class StudyFolder:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs between two resolved configs, one line each. A budget may grow."""
+    """What differs between two resolved configs, one line each.
+
+    A budget may grow, and a service may move: whether it has the same model is told by fingerprint.
+    """
     lines = []
     for key, was, now in _leaves("", old, new):
         if was == now or (key.startswith("budget.") and _grew(was, now)):
+            continue
+        if key == "generator.options.url" and was and now:
             continue
         lines.append(f"{key}: was {_short(was)}, now {_short(now)}")
     return lines

@@ -1,107 +1,22 @@
 """The fleet as a generator: a live web and worker of one process, asked over HTTP."""
 
-import asyncio
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-import uvicorn
 from pydantic import SecretStr
 
 from teststrip import png
 from teststrip.errors import ConfigError, GenerationError
 from teststrip.recipe import Block, Lora, Recipe, Request
 from teststrip.records import Failure, Generation, Progress
-from teststrip.serve.config import ServiceConfig
 from teststrip.serve.fleet import ServiceGenerator
-from teststrip.serve.jobs.ids import JobIds
-from teststrip.serve.jobs.job import JobRecord
-from teststrip.serve.parts import Parts
-from teststrip.serve.queue.memory import MemoryQueue
-from teststrip.serve.state.sqlite import SqliteState
-from teststrip.serve.store.folder import FolderStore
-from teststrip.serve.web.app import create_app
 from teststrip.serve.web.keys import KeyRing
-from teststrip.serve.worker.worker import Worker
 from teststrip.testing.conformance import GeneratorConformance, some_requests
 from teststrip.testing.instant import InstantStepper
 
 RECIPE = Recipe(steps=3)
-
-
-class Service:
-    """Web, worker, memory queue, SQLite and a folder, in a thread with a loop of its own."""
-
-    def __init__(self, home, *, with_worker=True, step_s=0.0, keys=None, **settings) -> None:
-        self.home, self.with_worker, self.step_s, self.keys = home, with_worker, step_s, keys
-        self.config = ServiceConfig(retry_base_s=0.01, **settings)
-        self.url = ""
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
-
-    def __enter__(self) -> "Service":
-        self._thread.start()
-        self._ready.wait(60)
-        assert self.url, "the service did not start"
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.server.should_exit = True
-        self._thread.join()
-
-    def ask(self, coroutine):
-        """Run a coroutine in the service's loop."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(60)
-
-    def jobs(self) -> list[JobRecord]:
-        """All jobs, oldest first."""
-        return self.ask(self.parts.state.page(None, limit=1000))[0][::-1]
-
-    async def _run(self) -> None:
-        try:
-            await self._serve()
-        finally:
-            self._ready.set()
-
-    async def _serve(self) -> None:
-        self.loop, stop = asyncio.get_running_loop(), asyncio.Event()
-        self.parts = parts = Parts(
-            home=self.home,
-            config=self.config,
-            ids=JobIds(b"a secret of the tests alone"),
-            state=SqliteState(self.home / "state.db"),
-            store=FolderStore(self.home / "images"),
-            queue=MemoryQueue(),
-        )
-        await parts.open()
-        app = create_app(parts, keys=self.keys)
-        self.server = uvicorn.Server(
-            uvicorn.Config(
-                app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1
-            )
-        )
-        working = []
-        if self.with_worker:
-            worker = Worker(parts, lambda model: InstantStepper(model, step_s=self.step_s), "w1")
-            working.append(asyncio.create_task(worker.run(stop)))
-            await worker.ready.wait()
-        serving = asyncio.create_task(self.server.serve())
-        while not self.server.started:
-            await asyncio.sleep(0.005)
-        self.url = f"http://127.0.0.1:{self.server.servers[0].sockets[0].getsockname()[1]}"
-        self._ready.set()
-        await serving
-        stop.set()
-        await asyncio.gather(*working)
-        await parts.close()
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory) -> Iterator[Service]:
-    with Service(tmp_path_factory.mktemp("service")) as service:
-        yield service
 
 
 def requests(prompt: str, seeds=(1, 2, 3), recipe=RECIPE) -> list[Request]:
@@ -110,12 +25,12 @@ def requests(prompt: str, seeds=(1, 2, 3), recipe=RECIPE) -> list[Request]:
 
 class TestServiceGenerator(GeneratorConformance):
     @pytest.fixture
-    def generator(self, service: Service) -> Iterator[ServiceGenerator]:
+    def generator(self, service) -> Iterator[ServiceGenerator]:
         with closing(ServiceGenerator(service.url)) as generator:
             yield generator
 
 
-def test_its_pictures_are_those_of_the_workers_engine(service: Service) -> None:
+def test_its_pictures_are_those_of_the_workers_engine(service) -> None:
     with closing(ServiceGenerator(service.url)) as generator:
         made = list(generator.generate(requests("the same bytes")))
 
@@ -128,14 +43,14 @@ def test_its_pictures_are_those_of_the_workers_engine(service: Service) -> None:
         assert one.facts["fingerprint"] == stepper.fingerprint
 
 
-def test_its_jobs_are_below_those_of_people(service: Service) -> None:
+def test_its_jobs_are_below_those_of_people(service) -> None:
     with closing(ServiceGenerator(service.url)) as generator:
         list(generator.generate(requests("a sweep", [9])))
 
     assert service.jobs()[-1].priority == "sweep"
 
 
-def test_what_was_made_is_not_made_again(service: Service) -> None:
+def test_what_was_made_is_not_made_again(service) -> None:
     first, second = ServiceGenerator(service.url), ServiceGenerator(service.url)
     with closing(first), closing(second):
         made = list(first.generate(requests("once")))
@@ -146,7 +61,7 @@ def test_what_was_made_is_not_made_again(service: Service) -> None:
     assert {g.image_key: g.png for g in made} == {g.image_key: g.png for g in again}
 
 
-def test_equal_requests_are_one_job_and_each_is_answered(service: Service) -> None:
+def test_equal_requests_are_one_job_and_each_is_answered(service) -> None:
     with closing(ServiceGenerator(service.url)) as generator:
         made = list(generator.generate(requests("twins", [5, 5, 5])))
 
@@ -154,7 +69,7 @@ def test_equal_requests_are_one_job_and_each_is_answered(service: Service) -> No
     assert sum(job.prompt == "twins" for job in service.jobs()) == 1
 
 
-def test_a_failure_is_told_and_its_neighbours_are_made(service: Service) -> None:
+def test_a_failure_is_told_and_its_neighbours_are_made(service) -> None:
     wanted = requests("a FAULT", [1]) + requests("fine", [1, 2])
 
     with closing(ServiceGenerator(service.url)) as generator:
@@ -165,7 +80,7 @@ def test_a_failure_is_told_and_its_neighbours_are_made(service: Service) -> None
     assert all(isinstance(outcomes[one], Generation) for one in wanted[1:])
 
 
-def test_a_job_that_failed_before_is_tried_again_in_another_run(service: Service) -> None:
+def test_a_job_that_failed_before_is_tried_again_in_another_run(service) -> None:
     with closing(ServiceGenerator(service.url)) as generator:
         for _ in range(2):
             [outcome] = generator.generate(requests("FAULT again", [1]))
@@ -174,7 +89,7 @@ def test_a_job_that_failed_before_is_tried_again_in_another_run(service: Service
     assert sum(job.prompt == "FAULT again" for job in service.jobs()) == 2
 
 
-def test_a_wish_that_the_service_refuses_is_a_failure_with_its_words(service: Service) -> None:
+def test_a_wish_that_the_service_refuses_is_a_failure_with_its_words(service) -> None:
     wanted = requests("x" * 2001, [1]) + requests("short", [1])
 
     with closing(ServiceGenerator(service.url)) as generator:
@@ -184,7 +99,7 @@ def test_a_wish_that_the_service_refuses_is_a_failure_with_its_words(service: Se
     assert isinstance(outcomes[wanted[1]], Generation)
 
 
-def test_adapters_have_a_fingerprint_of_their_own(service: Service) -> None:
+def test_adapters_have_a_fingerprint_of_their_own(service) -> None:
     recipe = Recipe(steps=2, loras=(Lora(path="style.safetensors"),))
 
     with closing(ServiceGenerator(service.url)) as generator:
@@ -195,8 +110,8 @@ def test_adapters_have_a_fingerprint_of_their_own(service: Service) -> None:
     assert made.image_key == made.request.image_key(name)
 
 
-def test_a_closed_iterator_cancels_what_is_under_way(tmp_path) -> None:
-    with Service(tmp_path, step_s=0.02, slots=2) as service:
+def test_a_closed_iterator_cancels_what_is_under_way(a_service) -> None:
+    with a_service(step_s=0.02, slots=2) as service:
         generator = ServiceGenerator(service.url)
         outcomes = generator.generate(requests("many", range(40), Recipe(steps=4)))
         next(outcomes)
@@ -210,8 +125,8 @@ def test_a_closed_iterator_cancels_what_is_under_way(tmp_path) -> None:
         assert set(states) == {"done", "cancelled"}
 
 
-def test_cancelled_jobs_of_a_stopped_run_are_made_in_the_next(tmp_path) -> None:
-    with Service(tmp_path, step_s=0.01, slots=2) as service:
+def test_cancelled_jobs_of_a_stopped_run_are_made_in_the_next(a_service) -> None:
+    with a_service(step_s=0.01, slots=2) as service:
         generator = ServiceGenerator(service.url)
         wanted = requests("goes on", range(12))
         outcomes = generator.generate(wanted)
@@ -224,9 +139,9 @@ def test_cancelled_jobs_of_a_stopped_run_are_made_in_the_next(tmp_path) -> None:
     assert all(isinstance(one, Generation) for one in made)
 
 
-def test_progress_is_told_while_it_is_made(tmp_path) -> None:
+def test_progress_is_told_while_it_is_made(a_service) -> None:
     seen: list[Progress] = []
-    with Service(tmp_path, step_s=0.05) as service:
+    with a_service(step_s=0.05) as service:
         generator = ServiceGenerator(service.url)
         list(generator.generate(requests("slow", [1], Recipe(steps=30)), seen.append))
         generator.close()
@@ -235,10 +150,10 @@ def test_progress_is_told_while_it_is_made(tmp_path) -> None:
     assert any(0 < one.calls_done < 30 for one in seen)
 
 
-def test_limits_of_its_key_are_waited_for(tmp_path) -> None:
+def test_limits_of_its_key_are_waited_for(a_service, tmp_path) -> None:
     ring = KeyRing(tmp_path / "keys.json")
     _, secret = ring.add("study", ["study"], max_queued=2)
-    with Service(tmp_path, step_s=0.01, keys=ring, slots=2) as service:
+    with a_service(step_s=0.01, keys=ring, slots=2) as service:
         generator = ServiceGenerator(service.url, SecretStr(secret))
         made = list(generator.generate(requests("limited", range(5))))
         generator.close()
@@ -247,9 +162,11 @@ def test_limits_of_its_key_are_waited_for(tmp_path) -> None:
     assert all(isinstance(one, Generation) for one in made)
 
 
-def test_a_wrong_key_is_one_clear_fault_that_does_not_show_it(tmp_path, monkeypatch) -> None:
+def test_a_wrong_key_is_one_clear_fault_that_does_not_show_it(
+    a_service, tmp_path, monkeypatch
+) -> None:
     monkeypatch.setenv("TESTSTRIP_SERVICE_KEY", "not-a-key")
-    with Service(tmp_path, with_worker=False, keys=KeyRing(tmp_path / "keys.json")) as service:
+    with a_service(with_worker=False, keys=KeyRing(tmp_path / "keys.json")) as service:
         generator = ServiceGenerator(service.url)
         with pytest.raises(ConfigError, match="TESTSTRIP_SERVICE_KEY") as caught:
             generator.fingerprint(RECIPE)
@@ -258,8 +175,8 @@ def test_a_wrong_key_is_one_clear_fault_that_does_not_show_it(tmp_path, monkeypa
     assert "not-a-key" not in str(caught.value)
 
 
-def test_a_service_without_a_worker_or_away_ends_the_study_soon(tmp_path) -> None:
-    with Service(tmp_path, with_worker=False) as service:
+def test_a_service_without_a_worker_or_away_ends_the_study_soon(a_service) -> None:
+    with a_service(with_worker=False) as service:
         generator = ServiceGenerator(service.url, patience_s=0.3)
         with pytest.raises(GenerationError, match="no worker has told"):
             generator.fingerprint(RECIPE)
@@ -270,7 +187,7 @@ def test_a_service_without_a_worker_or_away_ends_the_study_soon(tmp_path) -> Non
     generator.close()
 
 
-def test_pictures_of_other_weights_end_the_study(service: Service) -> None:
+def test_pictures_of_other_weights_end_the_study(service) -> None:
     with closing(ServiceGenerator(service.url)) as generator:
         generator.fingerprint(RECIPE)
         known = dict.fromkeys(generator._fingerprints, "those-of-last-week")
