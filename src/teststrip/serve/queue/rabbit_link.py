@@ -115,7 +115,10 @@ class Link:
                 return await once()
             except Lost as exc:
                 if time.monotonic() + pause > end:
-                    raise StorageError(f"{self.where} cannot be used: {exc}") from exc
+                    raise StorageError(
+                        f"{self.where} cannot be used: {exc}; does it run, and is "
+                        "TESTSTRIP_SERVICE_BROKER its address?"
+                    ) from exc
                 log.debug("%s: %s; once more", self.where, exc)
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # not all at once
             pause = min(2 * pause, longest)
