@@ -22,7 +22,7 @@ from teststrip.serve.worker.engine_thread import (
     Preview,
     Settled,
 )
-from teststrip.serve.worker.faults import Dropped, EngineFault
+from teststrip.serve.worker.faults import Dropped, EngineEnded
 from teststrip.serve.worker.stepper import OpenStepper
 
 
@@ -78,9 +78,9 @@ class Board:
     async def make(
         self, name: Name, request: Request, *, wants_preview: bool = False
     ) -> Generation:
-        """One picture. Raises WishFault, EngineFault, or Dropped after `drop`."""
+        """One picture. Raises WishFault, EngineFault (EngineEnded), or Dropped after `drop`."""
         if self.ended.is_set():
-            raise EngineFault("the engine has ended")
+            raise EngineEnded("the engine has ended")
         future: asyncio.Future[Generation] = self._loop.create_future()
         self._wanted[name] = future
         self._thread.tell(Add(name, request, wants_preview))
@@ -139,7 +139,7 @@ class Board:
 
     def _end(self) -> None:
         self.ended.set()
-        fault = EngineFault("the engine has ended")
+        fault = EngineEnded("the engine has ended")
         left: list[asyncio.Future[Any]] = [*self._wanted.values(), *self._opening.values()]
         for future in left:
             if not future.done():

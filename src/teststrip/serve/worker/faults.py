@@ -22,6 +22,10 @@ class EngineFault(TeststripError, RuntimeError):  # noqa: N818
     """The engine failed while this picture was on board; perhaps because of a neighbour."""
 
 
+class EngineEnded(EngineFault):
+    """There is no engine any more in this worker; another one may make the picture."""
+
+
 class WishFault(TeststripError, ValueError):  # noqa: N818
     """This picture cannot be made, whoever tries."""
 
@@ -69,6 +73,8 @@ def stop_of(exc: Exception) -> Stop:
         return Stop("wish", str(exc))
     if isinstance(exc, StorageError):
         return Stop("away", str(exc))
+    if isinstance(exc, EngineEnded):
+        return Stop("drained")
     text = str(exc) if isinstance(exc, TeststripError) else f"{type(exc).__name__}: {exc}"
     return Stop("engine", text)
 

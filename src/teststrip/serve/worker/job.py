@@ -230,6 +230,7 @@ class Job:
         await self._patiently(
             lambda: parts.store.put(last.manifest_key, manifest, "application/json", replace=True)
         )
+        await self._patiently(lambda: webhooks.note(parts.state, last))
         moved = await self._patiently(
             lambda: self._holding(
                 lambda: parts.state.move(self.key, self.record.fence, state, **fields)
@@ -238,7 +239,6 @@ class Job:
         if moved is None:
             return await self._lost()
         self.is_loose = True
-        await self._patiently(lambda: webhooks.note(parts.state, moved))
         parts.metrics.jobs.labels(state).inc()
         parts.metrics.end_to_end.labels(moved.priority).observe(max(now - moved.accepted, 0.0))
         level = logging.WARNING if state == "failed" else logging.INFO
