@@ -78,3 +78,34 @@ def test_the_console_shows_them_without_a_collector(monkeypatch, capsys):
     tracing.close()
 
     assert '"name": "accept"' in capsys.readouterr().err
+
+
+@pytest.mark.anyio
+async def test_an_accepted_job_carries_the_trace_of_its_request(spans, a_job, tmp_path):
+    from teststrip.serve.config import ServiceConfig
+    from teststrip.serve.jobs.ids import JobIds
+    from teststrip.serve.parts import Parts
+    from teststrip.serve.queue.memory import MemoryQueue
+    from teststrip.serve.state.sqlite import SqliteState
+    from teststrip.serve.store.folder import FolderStore
+    from teststrip.serve.web import accepting
+
+    parts = Parts(
+        home=tmp_path,
+        config=ServiceConfig(),
+        ids=JobIds(b"x" * 16),
+        state=SqliteState(tmp_path / "state.db"),
+        store=FolderStore(tmp_path / "images"),
+        queue=MemoryQueue(),
+    )
+    await parts.open()
+    try:
+        record = (await accepting.queue(parts, a_job(trace=OUTSIDE))).record
+        delivery = await parts.queue.pull(5)
+    finally:
+        await parts.close()
+
+    (accept,) = spans.get_finished_spans()
+    assert accept.parent.span_id == int("b7ad6b7169203331", 16)
+    assert delivery.record.trace == record.trace
+    assert f"{accept.context.span_id:016x}" in record.trace["traceparent"]

@@ -106,6 +106,28 @@ def revoke(
     verbs.show({"id": gone.id, "name": gone.name}, as_json, f"revoked: {gone.id} ({gone.name})")
 
 
+@keys.command()
+def webhook(
+    key: Annotated[
+        str, typer.Argument(metavar="[ID]", help="A key's id or name; none: of this machine.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """The secret with which the owner of a key checks that a webhook came from this service.
+
+    Deliveries are signed as Standard Webhooks (standardwebhooks.com). The secret follows from the
+    service's own, so this must run where TESTSTRIP_SERVICE_SECRET (or _FILE) is that of the web.
+
+    \b
+    Example:
+      teststrip service keys webhook shop
+    """
+    from teststrip.wire.service_admin import webhook_secret
+
+    secret = webhook_secret(settings().home, read_settings(), key)
+    verbs.show({"secret": secret}, as_json, secret)
+
+
 @dead.command("list")
 def list_dead(
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most.")] = 100,

@@ -75,6 +75,24 @@ def keys(home: Path, config: "ServiceConfig") -> "tuple[KeyRing, Path, bool]":
     return KeyRing(path), path, config.keys_file is not None
 
 
+def webhook_secret(home: Path, config: "ServiceConfig", key: str) -> str:
+    """What the owner of a key (its id or name; "": this machine's) checks webhooks with.
+
+    Raises ConfigError for a key that is not there, or without the service's secret.
+    """
+    from teststrip.serve.operate.webhooks import secret_of
+
+    owner = "local"
+    if key:
+        fitting = [k for k in keys(home, config)[0].list() if key in {k.id, k.name}]
+        if len(fitting) != 1:
+            raise ConfigError(
+                f"{len(fitting)} keys with id or name {key!r}; see: service keys list"
+            )
+        owner = fitting[0].id
+    return secret_of(config.the_secret(home), owner)
+
+
 def _with(parts: "Parts", work: Callable[["Parts"], Awaitable[T]]) -> T:
     async def run() -> T:
         try:

@@ -10,6 +10,7 @@ from teststrip.config import faults_of
 from teststrip.errors import ConfigError, StorageError
 from teststrip.recipe import Recipe, short_hash
 from teststrip.serve.jobs.job import JobRecord
+from teststrip.serve.operate import tracing
 from teststrip.serve.operate.addresses import check_address
 from teststrip.serve.parts import Parts
 from teststrip.serve.state.base import Created
@@ -115,6 +116,13 @@ async def fixed(  # noqa: PLR0917
 
 async def queue(parts: Parts, record: JobRecord) -> Created:
     """Record it, then queue it. Raises Problem 422, 503."""
+    with tracing.span("accept", record.trace, job=record.key) as context:
+        if context:  # what the worker tells belongs below this
+            record = record.model_copy(update={"trace": context})
+        return await _queue(parts, record)
+
+
+async def _queue(parts: Parts, record: JobRecord) -> Created:
     created = await parts.state.create(record)
     if not created.is_new:
         return _same(created, record)
