@@ -189,10 +189,15 @@ async def test_a_private_address_is_not_called_unless_that_is_allowed(
     assert await state.things(LATER) == {}  # for good: another time it would be refused again
 
 
-async def test_a_job_queued_again_meanwhile_is_not_told_of(state, sender, receiver, ended) -> None:
+async def test_a_job_queued_again_meanwhile_is_told_of_when_it_ends(
+    state, sender, receiver, ended
+) -> None:
     record = await ended(webhook=receiver.url)
     await state.move_any(record.key, record.version, "queued")
 
     assert await sender.send_due() == 0
     assert receiver.got == []
-    assert await state.things(NEW) == {}
+    queued = await state.get(record.key)
+    await state.move_any(record.key, queued.version, "cancelled")
+    assert await sender.send_due() == 1
+    assert json.loads(receiver.got[0][2])["type"] == "job.cancelled"

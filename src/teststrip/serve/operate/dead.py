@@ -5,6 +5,7 @@ import time
 
 from teststrip.errors import ConfigError, StorageError
 from teststrip.serve.jobs.job import JobRecord
+from teststrip.serve.operate import webhooks
 from teststrip.serve.operate.ending import tell_ended
 from teststrip.serve.parts import Parts
 from teststrip.serve.queue.base import Delivery
@@ -39,6 +40,7 @@ async def _tell(parts: Parts, letter: Delivery) -> bool:
         if record.state == "running" and record.lease_until > time.time():
             break  # its worker is alive after all: that one will say how it ends
         reason = letter.record.reason or record.reason or died(record.attempt)
+        await webhooks.note(parts.state, record)
         after = await parts.state.move_any(record.key, record.version, "failed", reason=reason)
         if after is not None:
             await tell_ended(parts, after)

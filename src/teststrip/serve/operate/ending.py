@@ -1,21 +1,19 @@
-"""What is left to do when a job ended without a worker: manifest, webhook, number."""
+"""What is left to do when a job ended without a worker: its manifest, and one more in a number."""
 
 import logging
 
 from teststrip.errors import StorageError
 from teststrip.serve.jobs.job import JobRecord
-from teststrip.serve.operate import webhooks
 from teststrip.serve.parts import Parts
 
 log = logging.getLogger(__name__)
 
 
 async def tell_ended(parts: Parts, record: JobRecord) -> None:
-    """Keep the last record beside the pictures and note the webhook. Raises StorageError.
+    """Keep the last record beside the pictures.
 
     The manifest may be missing where the store is away: the state still has the record.
     """
-    await webhooks.note(parts.state, record)
     parts.metrics.jobs.labels(record.state).inc()
     try:
         await parts.store.put(

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from teststrip.errors import StorageError
 from teststrip.serve.jobs.job import PRIORITIES, JobRecord
 from teststrip.serve.jobs.states import State
+from teststrip.serve.operate import webhooks
 from teststrip.serve.operate.dead import died, tell_dead
 from teststrip.serve.operate.ending import tell_ended
 from teststrip.serve.operate.expiry import sweep_expired, sweep_orphans
@@ -126,6 +127,7 @@ class Sweeper:
         elif record.attempt >= self._parts.config.max_attempts:
             end, reason = "failed", died(record.attempt)
         if end is not None:
+            await webhooks.note(state, record)
             after = await state.move_any(record.key, record.version, end, reason=reason)
             if after is not None:
                 await tell_ended(self._parts, after)

@@ -25,6 +25,7 @@ NEW, LATER = "webhook:", "webhook-later:"
 PAUSES_S = (5.0, 30.0, 120.0, 600.0, 1800.0, 7200.0, 21600.0, 43200.0)
 KEPT_S = 3 * 86400.0
 AT_ONCE = 8
+AT_A_LOOK = 1000
 ANSWER_S = 10.0
 GONE = 410  # the receiver's way to say: never again
 log = logging.getLogger(__name__)
@@ -71,7 +72,10 @@ def message(record: JobRecord) -> bytes:
 
 
 async def note(state: JobState, record: JobRecord) -> None:
-    """Remember that this ended job's webhook is to be called; twice is once."""
+    """Remember that this job's webhook is to be called when it has ended; twice is once.
+
+    Called before the move that ends it: a crash between then loses nothing.
+    """
     if record.webhook is not None:
         await state.put(NEW + record.key, b"0", KEPT_S)
 
@@ -89,8 +93,8 @@ class WebhookSender:
 
     async def send_due(self) -> int:
         """Call all that is new or due again; how many were delivered. Raises StorageError."""
-        new = await self._state.things(NEW)
-        later = await self._state.things(LATER)
+        new = await self._state.things(NEW, AT_A_LOOK)
+        later = await self._state.things(LATER, AT_A_LOOK)
         now = time.time()
         due = list(new.items()) + [(n, tries) for n, tries in later.items() if _due(n) <= now]
         done = await asyncio.gather(*(self._one(name, tries) for name, tries in due))
@@ -101,8 +105,10 @@ class WebhookSender:
             tried = int(tries) if tries.isdigit() else 0
             key = name.rpartition(":")[2]
             record = await self._state.get(key)
-            if record is None or record.webhook is None or not record.is_ended:
-                await self._state.drop(name)  # lost, or queued again: it will be noted anew
+            if record is not None and not record.is_ended:
+                return False  # noted just before its end, or queued again since: its end will come
+            if record is None or record.webhook is None:
+                await self._state.drop(name)
                 return False
             fault, final = await self._call(record, record.webhook)
             if not fault:

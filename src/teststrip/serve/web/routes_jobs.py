@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response
 
 from teststrip.serve.jobs.states import State
+from teststrip.serve.operate import webhooks
 from teststrip.serve.parts import Parts
 from teststrip.serve.web import accepting, views
 from teststrip.serve.web.callers import Caller, caller
@@ -37,7 +38,7 @@ def parts_of(request: Request) -> Parts:
     return found
 
 
-def needs_json(request: Request) -> None:
+async def needs_json(request: Request) -> None:
     """Raises Problem 415: a form of another site can send everything but this content type."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
@@ -142,5 +143,6 @@ async def cancel_job(request: Request, job_id: str, who: Who) -> Response:
     """Stop a job; pictures that are finished stay. One that ended is left as it is."""
     record = await find_record(parts_of(request), who, job_id)
     if not record.is_ended:
+        await webhooks.note(parts_of(request).state, record)  # told when it has ended
         record = await parts_of(request).state.ask_cancel(record.key) or record
     return await views.told(request, record, 200 if record.is_ended else 202)
