@@ -30,6 +30,7 @@ async def opened(broker_url, namespace):
         await queue.close()
 
 
+@pytest.mark.timeout(1200)
 async def test_nothing_is_lost_over_two_restarts(opened, services, a_job):
     web, workers = await opened(patience_s=120), [await opened(patience_s=120) for _ in range(2)]
     jobs = [a_job(owner=f"owner {n % 7}", prompt=str(n)) for n in range(2000)]
@@ -197,7 +198,8 @@ async def test_other_limits_than_the_queues_have_are_told(opened, a_job, caplog)
     assert await queue.pull(60) is not None
 
 
-async def test_faults_of_the_address_are_told_without_its_password(broker_url, namespace):
+async def test_faults_of_the_address_are_told_without_its_password(broker_url, namespace, caplog):
+    caplog.set_level("DEBUG")
     with pytest.raises(ConfigError, match="amqp://") as refused:
         RabbitQueue(SecretStr("redis://:geheim@localhost/"), namespace)
     wrong = broker_url.replace("teststrip:", "teststrip:geheim")
@@ -208,4 +210,4 @@ async def test_faults_of_the_address_are_told_without_its_password(broker_url, n
     with pytest.raises(StorageError, match=r"127\.0\.0\.1:1 cannot be used") as away:
         await queue.open()
     assert not await queue.is_ready()
-    assert "geheim" not in f"{refused.value} {kept_out.value} {away.value}"
+    assert "geheim" not in f"{refused.value} {kept_out.value} {away.value} {caplog.text}"

@@ -2,6 +2,9 @@
 
 from itertools import islice
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from teststrip.serve.queue.base import Lane, all_lanes, lane_of
 from teststrip.serve.queue.turns import Turns, in_order
 
@@ -38,3 +41,25 @@ def test_who_was_not_there_saves_no_turns_up():
     for _ in range(1000):
         turns.took(sweep, [sweep])
     assert turns.order([sweep, people])[0] == people
+
+
+@given(st.dictionaries(st.sampled_from(all_lanes()), st.integers(0, 30)))
+def test_all_are_taken_once_and_each_lane_in_order(lengths):
+    jobs = {lane: [(lane, n) for n in range(length)] for lane, length in lengths.items()}
+    taken = list(in_order(jobs))
+    for lane, mine in jobs.items():
+        assert [job for job in taken if job[0] == lane] == mine
+    assert len(taken) == sum(lengths.values())
+
+
+@given(st.lists(st.sets(st.sampled_from(all_lanes()), min_size=1), min_size=1, max_size=300))
+def test_no_lane_that_waits_is_passed_over_for_ever(rounds):
+    """One of four sweep lanes gets one turn in 21 of its priority: at most 84 go before it."""
+    turns, starving = Turns(), all_lanes()[-1]
+    for passed in range(200):
+        waiting = rounds[passed % len(rounds)] | {starving}
+        lane = turns.order(waiting)[0]
+        turns.took(lane, waiting)
+        if lane == starving:
+            return
+    raise AssertionError("200 others went first")

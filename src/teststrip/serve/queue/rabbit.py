@@ -76,7 +76,7 @@ class RabbitQueue:
     async def close(self) -> None:
         """Give back what was taken and not ended."""
         if self._returning:
-            await asyncio.wait(self._returning)
+            await asyncio.wait(self._returning, timeout=5)
         await self._link.close()
 
     # -- in -------------------------------------------------------------------------------------
