@@ -43,6 +43,27 @@ async def test_a_known_key_gives_the_job_that_is_there(any_state, a_job):
     assert again.record == first
 
 
+async def test_what_changed_elsewhere_since_it_was_created_stays(open_state, a_job):
+    here, there = open_state(), open_state()
+    for state in (here, there):
+        await state.open()
+    claimed, cancelled, removed = a_job(), a_job(), a_job()
+    for record in (claimed, cancelled, removed):
+        await here.create(record)
+    claim = await there.claim(claimed, "w1", 60)
+    ended = await there.ask_cancel(cancelled.key)
+    await there.remove(removed.key)
+    for record in (claimed, cancelled, removed):
+        await here.published(record.key)
+    assert await here.get(claimed.key) == claim
+    assert (await here.get(cancelled.key)).state == ended.state == "cancelled"
+    assert await here.get(removed.key) is None
+    assert (await here.create(claimed)).record == claim
+    assert (await here.create(removed)).is_new
+    for state in (here, there):
+        await state.close()
+
+
 async def test_of_many_that_create_one_key_one_is_new(open_state, a_job):
     states = [open_state() for _ in range(3)]
     for state in states:

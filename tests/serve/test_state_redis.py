@@ -199,6 +199,40 @@ async def test_a_server_that_is_away_is_told_in_time_and_without_password(server
     await state.close()
 
 
+async def test_a_server_that_says_nothing_is_told_in_time(server):
+    state = server.state(patience_s=0.2, answer_s=0.5)
+    await state.open()
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(StorageError, match="cannot be reached"):
+            await asyncio.gather(*(state.get(f"{n}") for n in range(100)))
+        assert not await state.is_ready()
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+    while not await state.is_ready():
+        await asyncio.sleep(0.01)
+    await state.close()
+
+
+async def test_calls_that_are_given_up_leave_no_answer_to_others(state):
+    for n in range(20):
+        await state.put(f"x:{n:02}", b"%02d" % n)
+
+    async def ask(n):
+        for _ in range(20):
+            assert await state.things(f"x:{n:02}") == {f"x:{n:02}": b"%02d" % n}
+
+    for _ in range(10):
+        asking = [asyncio.create_task(ask(n)) for n in range(20)]
+        await asyncio.sleep(0.01)
+        for task in asking[::2]:
+            task.cancel()
+        found = await asyncio.gather(*asking, return_exceptions=True)
+        assert [
+            f for f in found if f is not None and not isinstance(f, asyncio.CancelledError)
+        ] == []
+
+
 async def test_a_wrong_password_is_told_at_once(server):
     with pytest.raises(StorageError, match="user or password") as told:
         await server.state(password="wrong-one").open()

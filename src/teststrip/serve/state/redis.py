@@ -13,14 +13,15 @@ from teststrip.serve.jobs.states import State
 from teststrip.serve.state import redis_scripts as lua
 from teststrip.serve.state import ruled, rules
 from teststrip.serve.state.base import Allowed, Waiting, WorkerCard
-from teststrip.serve.state.redis_link import PATIENCE_S, Link
+from teststrip.serve.state.redis_link import ANSWER_S, PATIENCE_S, Link
 
 TRIES = 100  # of one change while others change the same record
+FRESH = 1000  # jobs just created
 SMALL = 50_000  # bytes that are read so fast that a thread would not pay
 
 
 class RedisState(ruled.RuledState):
-    """`JobState` in Redis 6.2 or newer, below `<namespace>:`. Leases are by the server's clock."""
+    """`JobState` in Redis 7.0 or newer, below `<namespace>:`. Leases are by the server's clock."""
 
     def __init__(
         self,
@@ -29,10 +30,12 @@ class RedisState(ruled.RuledState):
         *,
         result_ttl_s: float = ruled.RESULT_TTL_S,
         patience_s: float = PATIENCE_S,
+        answer_s: float = ANSWER_S,
     ) -> None:
         super().__init__(result_ttl_s)
-        self._link = Link(url, patience_s=patience_s)
+        self._link = Link(url, patience_s=patience_s, answer_s=answer_s)
         self._prefix = f"{namespace}:"
+        self._fresh: dict[str, tuple[JobRecord, str]] = {}
 
     async def open(self) -> None:
         """Connect; waits with growing pauses for a server. Raises StorageError."""
@@ -45,34 +48,45 @@ class RedisState(ruled.RuledState):
     # -- records --------------------------------------------------------------------------------
 
     async def _change(
-        self, key: str, rule: rules.Rule, likely_new: bool = False
+        self, key: str, rule: rules.Rule, *, timeless: bool = False
     ) -> tuple[JobRecord | None, bool]:
         """Read, decide, compare and set; again where another was quicker.
 
-        Each try leaves a mark on what it wrote, so that a try whose answer got lost on the way is
-        known to have succeeded.
+        Each change leaves a mark of its own: it is what is compared, and a try whose answer got
+        lost on the way is known by it to have succeeded. A guess saves the first read; only what
+        the server compared counts.
         """
         mark, tried = secrets.token_hex(8), None
+        guess, guess_mark = self._fresh.pop(key, (None, ""))
         for turn in range(TRIES):
-            found, version, now = None, b"", 0.0
-            if turn > 0 or not likely_new:
-                text, version, by, seconds, micros = await self._script(lua.READ, key)
-                if tried is not None and by == mark.encode():
+            if is_guess := timeless and turn == 0:
+                found, before, now = guess, guess_mark, 0.0
+            else:
+                text, by, seconds, micros = await self._script(lua.READ, key)
+                before = (by or b"").decode()
+                if tried is not None and before == mark:
                     return tried.answer, True
                 found = self._read(text) if text is not None else None
                 now = int(seconds) + int(micros) / 1e6
             ruling = rule(found, now)
             if ruling.write is not None:
                 tried = ruling
-                args = (key, version or b"", mark, *_row(ruling.write))
-                if await self._script(lua.SWAP, *args):
+                if await self._script(lua.SWAP, key, before, mark, *_row(ruling.write)):
+                    if found is None and timeless:
+                        self._remember(ruling.write, mark)
                     return ruling.answer, True
             elif ruling.drop:
-                if await self._script(lua.FORGET, key, version):
+                if await self._script(lua.FORGET, key, before):
                     return ruling.answer, True
-            else:
+            elif not is_guess:
                 return ruling.answer, False
         raise StorageError(f"{self._link.where}: job {key} changed {TRIES} times meanwhile")
+
+    def _remember(self, record: JobRecord, mark: str) -> None:
+        """A job just created: so it is, most likely, when its next change comes."""
+        self._fresh[record.key] = record, mark
+        if len(self._fresh) > FRESH:
+            del self._fresh[next(iter(self._fresh))]
 
     async def get(self, key: str) -> JobRecord | None:
         """The record, or None."""
@@ -217,7 +231,6 @@ def _row(record: JobRecord) -> tuple[str | float, ...]:
     expires = "" if record.expires is None else record.expires
     return (
         record.model_dump_json(),
-        record.version,
         record.state,
         record.owner,
         ruled.stamp(record),

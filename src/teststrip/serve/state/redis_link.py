@@ -25,7 +25,7 @@ OPEN_S = 60.0  # for a server that is starting
 PATIENCE_S = 10.0  # for one that is away; a restart takes a second or two
 PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 ANSWER_S = 5.0
-OLDEST = (6, 2)
+OLDEST = (7, 0)
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -43,14 +43,17 @@ PASSING = (
 class Link:
     """A pool of connections to one server. Raises StorageError; never shows the password."""
 
-    def __init__(self, url: SecretStr, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self, url: SecretStr, *, patience_s: float = PATIENCE_S, answer_s: float = ANSWER_S
+    ) -> None:
         self._url = url
         self._patience_s = patience_s
+        self._answer_s = answer_s
         self._redis: Redis | None = None
         try:
             parts = urlsplit(url.get_secret_value())
             at = parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
-            _pool(url)
+            _pool(url, answer_s)
         except ValueError as exc:
             raise ConfigError(
                 "the address of Redis is wrong; accepted: redis://:password@host:6379/0, "
@@ -61,7 +64,7 @@ class Link:
     async def open(self, wait_s: float = OPEN_S) -> None:
         """Connect; waits with growing pauses for a server that is not there yet."""
         if self._redis is None:
-            self._redis = Redis(connection_pool=_pool(self._url))
+            self._redis = Redis(connection_pool=_pool(self._url, self._answer_s))
             try:
                 await self._patiently(self._check, wait_s)
             except BaseException:
@@ -95,7 +98,7 @@ class Link:
     async def is_ready(self, name: str) -> bool:
         """Can `name` be written now? One try; never raises."""
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(self._answer_s):
                 if self._redis is None:
                     return False
                 await _do(self._redis, "SET", name, "1", "EX", 60)
@@ -150,13 +153,13 @@ async def _do(redis: Redis, *words: bytes | str | float) -> Any:
     return await redis.execute_command(*words)  # type: ignore[no-untyped-call]
 
 
-def _pool(url: SecretStr) -> BlockingConnectionPool:
+def _pool(url: SecretStr, answer_s: float) -> BlockingConnectionPool:
     return BlockingConnectionPool.from_url(
         url.get_secret_value(),
         max_connections=32,
-        timeout=ANSWER_S,
-        socket_timeout=ANSWER_S,
-        socket_connect_timeout=ANSWER_S,
+        timeout=answer_s,
+        socket_timeout=answer_s,
+        socket_connect_timeout=answer_s,
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
     )

@@ -1,7 +1,7 @@
 """The Lua scripts: each is one atomic step on the server, by the server's clock.
 
-Keys below the prefix (`ARGV[1]`): `job:<key>` hash (d record, v version, s state, o owner,
-m stamp, w waiting line, by who wrote it last); sorted sets of stamps in lexical order `all`,
+Keys below the prefix (`ARGV[1]`): `job:<key>` hash (d record, s state, o owner, m stamp,
+w waiting line, by the mark of its last change); sorted sets of stamps in lexical order `all`,
 `of:<owner>`, `in:<state>`, `in:<state>:<owner>`; `waiting` of lines; sorted by time `unsent`,
 `leases`, `expiry`, `drops`; the set `cancels`; and small things.
 """
@@ -38,22 +38,22 @@ local function records(keys, set)
 end
 """
 
-# key -> record, version, last writer, seconds, microseconds
+# key -> record, mark, seconds, microseconds
 READ = """
-local r = redis.call('HMGET', p .. 'job:' .. ARGV[2], 'd', 'v', 'by')
+local r = redis.call('HMGET', p .. 'job:' .. ARGV[2], 'd', 'by')
 local t = redis.call('TIME')
-return {r[1], r[2], r[3], t[1], t[2]}
+return {r[1], r[2], t[1], t[2]}
 """
 
-# key, version it must have ('' = absent), writer, record, version, state, owner, stamp, line,
+# key, mark it must have ('' = absent), new mark, record, state, owner, stamp, line,
 # then scores or '': accepted while unpublished, lease, expires, time to drop; cancel '1' or '';
 # milliseconds that its previews may stay or ''
 SWAP = """
 local key, job = ARGV[2], p .. 'job:' .. ARGV[2]
-local was = redis.call('HMGET', job, 'v', 's')
+local was = redis.call('HMGET', job, 'by', 's')
 if (was[1] or '') ~= ARGV[3] then return 0 end
-local state, owner, stamp, line = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
-redis.call('HSET', job, 'd', ARGV[5], 'v', ARGV[6], 's', state, 'o', owner, 'm', stamp,
+local state, owner, stamp, line = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+redis.call('HSET', job, 'd', ARGV[5], 's', state, 'o', owner, 'm', stamp,
            'w', line, 'by', ARGV[4])
 if was[2] ~= state then
   if was[2] then
@@ -68,19 +68,19 @@ if was[2] ~= state then
   if state == 'queued' then redis.call('ZADD', p .. 'waiting', 0, line)
   elseif was[2] == 'queued' then redis.call('ZREM', p .. 'waiting', line) end
 end
-due('unsent', ARGV[11], key)
-due('leases', ARGV[12], key)
-due('expiry', ARGV[13], key)
-due('drops', ARGV[14], key)
-if ARGV[15] == '1' then redis.call('SADD', p .. 'cancels', key)
+due('unsent', ARGV[10], key)
+due('leases', ARGV[11], key)
+due('expiry', ARGV[12], key)
+due('drops', ARGV[13], key)
+if ARGV[14] == '1' then redis.call('SADD', p .. 'cancels', key)
 else redis.call('SREM', p .. 'cancels', key) end
-if ARGV[16] ~= '' then redis.call('PEXPIRE', p .. 'preview:' .. key, ARGV[16], 'LT') end
+if ARGV[15] ~= '' then redis.call('PEXPIRE', p .. 'preview:' .. key, ARGV[15], 'LT') end
 return 1
 """
 
-# key, version it must have
+# key, mark it must have
 FORGET = """
-if redis.call('HGET', p .. 'job:' .. ARGV[2], 'v') ~= ARGV[3] then return 0 end
+if redis.call('HGET', p .. 'job:' .. ARGV[2], 'by') ~= ARGV[3] then return 0 end
 forget(ARGV[2])
 return 1
 """

@@ -32,16 +32,16 @@ class RuledState(ABC):
 
     @abstractmethod
     async def _change(
-        self, key: str, rule: rules.Rule, likely_new: bool = False
+        self, key: str, rule: rules.Rule, *, timeless: bool = False
     ) -> tuple[JobRecord | None, bool]:
         """Apply a rule to the record of this key: its answer, and whether something changed.
 
-        `likely_new`: there is most likely none, and the rule does not ask for the time.
+        `timeless`: the rule does not ask for the time, so it may be tried on a guess first.
         """
 
     async def create(self, record: JobRecord) -> Created:
         """Add a job; where its key is known, return that one as it is."""
-        answer, wrote = await self._change(record.key, rules.created(record), likely_new=True)
+        answer, wrote = await self._change(record.key, rules.created(record), timeless=True)
         return Created(answer or record, wrote)
 
     async def restore(self, record: JobRecord) -> JobRecord:
@@ -50,7 +50,7 @@ class RuledState(ABC):
 
     async def published(self, key: str) -> None:
         """Note that the queue confirmed it."""
-        await self._change(key, rules.published)
+        await self._change(key, rules.published, timeless=True)
 
     async def remove(self, key: str) -> None:
         """Forget a job that nobody took up yet."""

@@ -42,7 +42,7 @@ class SqliteState(ruled.RuledState):
     # -- records --------------------------------------------------------------------------------
 
     async def _change(
-        self, key: str, rule: rules.Rule, likely_new: bool = False
+        self, key: str, rule: rules.Rule, *, timeless: bool = False
     ) -> tuple[JobRecord | None, bool]:
         def work(db: sqlite3.Connection) -> tuple[JobRecord | None, bool]:
             row = db.execute("SELECT record FROM jobs WHERE key = ?", (key,)).fetchone()
