@@ -86,6 +86,21 @@ def test_the_registered_version_carries_its_share(place, home):
     assert tags["ratings"].startswith("1.00 up (0.51 to 1.00), 4 ratings")
 
 
+def test_a_recipe_changed_on_top_of_a_version_is_not_counted_for_it(place, home):
+    connection, run_id = place
+    name = f"shop-{time.time_ns()}"
+    files = {f"{n}.json": b"{}" for n in ("recipe", "evidence", "model")}
+    served = Served(model=name, version="1")
+    tags = {"recipe_id": rating(1, served=served).recipe_id}
+    Registry(connection).register(name, run_id, "r", files, {}, tags)
+    shares = Ratings(home).add([rating(1, served=served), rating(2, -1, served, recipe_id="other")])
+
+    assert {s.model: (t.up, t.down) for s, t in shares.items()} == {
+        name: (1, 0),
+        f"recipe {name}, changed": (0, 1),
+    }
+
+
 def test_recipes_without_a_registry_are_rated_too(home):
     plain = Served(model="recipe default", version="a1b2c3")
     Ratings(home).add([rating(1, served=plain), rating(2, -1, Served(model="gone", version="9"))])

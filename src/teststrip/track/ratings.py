@@ -25,6 +25,7 @@ from teststrip.track.share import Share, share_of
 EXPERIMENT = "teststrip-production"
 KIND, FOLDER = "ratings", "ratings"
 MODEL, NUMBER = "teststrip.model", "teststrip.model_version"
+GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 RECIPES = "recipe "  # a recipe that is no registered version is kept under "recipe <its name>"
 
 
@@ -74,6 +75,7 @@ class Ratings:
 
     def __init__(self, home: Path, experiment: str = EXPERIMENT) -> None:
         self._connection = Connection(home, experiment)
+        self._registered: dict[Served, str] = {}
         self._writer = secrets.token_hex(4)
         self._mine: dict[tuple[Served, str], dict[tuple[str, int], Rating]] = {}
         self._read: dict[tuple[str, str, int], list[Rating]] = {}
@@ -87,7 +89,7 @@ class Ratings:
         """Keep them, and bring metrics and tags up to date; the shares of what was touched."""
         by_version: dict[Served, list[Rating]] = {}
         for rating in ratings:
-            by_version.setdefault(rating.served, []).append(rating)
+            by_version.setdefault(self._made_by(rating), []).append(rating)
         return {served: self._add(served, rows) for served, rows in by_version.items()}
 
     def versions(self) -> list[Served]:
@@ -110,6 +112,30 @@ class Ratings:
     def share(self, served: Served) -> Share:
         """The share of thumbs up."""
         return share(self.of(served))
+
+    def _made_by(self, rating: Rating) -> Served:
+        """Its version; a recipe that was changed on top of a version is none of its own."""
+        served = rating.served
+        if not served.is_registered:
+            return served
+        if served not in self._registered:
+            with self._connection.border(f"read {served.model} version {served.version}"):
+                self._registered[served] = self._recipe_of(served)
+        if self._registered[served] in ("", rating.recipe_id):
+            return served
+        return Served(model=f"{RECIPES}{served.model}, changed", version=rating.recipe_id)
+
+    def _recipe_of(self, served: Served) -> str:
+        """The recipe id that was registered; "" where there is no such version, or none told."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._connection.client.get_model_version(served.model, served.version)
+        except MlflowException as exc:
+            if exc.error_code not in GONE:
+                raise
+            return ""
+        return str(found.tags.get("recipe_id", ""))
 
     def _add(self, served: Served, rows: Sequence[Rating]) -> Share:
         connection = self._connection
@@ -172,7 +198,7 @@ class Ratings:
             try:
                 client.set_model_version_tag(served.model, served.version, KIND, str(found))
             except MlflowException as exc:  # a version may have been deleted; its ratings stay
-                if exc.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                if exc.error_code not in GONE:
                     raise
 
 

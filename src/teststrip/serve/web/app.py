@@ -6,8 +6,8 @@ from fastapi import FastAPI
 
 from teststrip.serve.parts import Parts
 from teststrip.serve.web import (
+    courier,
     document,
-    feedback,
     health,
     openai,
     page,
@@ -45,7 +45,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
-        lifespan=feedback.carried,
+        lifespan=courier.carried,
     )
     config = parts.config
     app.state.parts = parts

@@ -1,29 +1,34 @@
 """/: type a product, watch it being made, keep the picture, say whether it is good."""
 
 import contextlib
-import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from pydantic import ValidationError
 from starlette.staticfiles import StaticFiles
 
-from teststrip.config import faults_of
 from teststrip.errors import ConfigError, StorageError
 from teststrip.serve.jobs.job import JobRecord
 from teststrip.serve.parts import Parts
-from teststrip.serve.web import accepting, cards, feedback, login, problems, rendering
+from teststrip.serve.web import (
+    accepting,
+    asking,
+    cards,
+    courier,
+    feedback,
+    login,
+    problems,
+    rendering,
+)
 from teststrip.serve.web.callers import Caller
-from teststrip.serve.web.cards import FROM, PAGE, PRODUCT, TEMPLATE
-from teststrip.serve.web.catalog import CHAMPION, DEFAULT, Catalog
+from teststrip.serve.web.cards import FROM, PAGE
+from teststrip.serve.web.catalog import CHAMPION, DEFAULT, Catalog, Champions, Crowned
 from teststrip.serve.web.finding import find, find_record
 from teststrip.serve.web.login import OurForm, Visitor
 from teststrip.serve.web.problems import Problem
 from teststrip.serve.web.routes_jobs import parts_of
-from teststrip.serve.web.schemas import Recovering, Wish
+from teststrip.serve.web.schemas import Recovering
 
 SHOWN, LOOKS = 8, 10  # jobs on a page; how many pages of jobs of all kinds are looked through
 COUNTS = (1, 2, 4, 8)
@@ -32,25 +37,11 @@ Cursor = Annotated[str, Query(max_length=200, pattern=r"^[A-Za-z0-9._:=-]*$")]
 router = APIRouter(include_in_schema=False)
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What the form holds: as typed, as of an earlier job, or fresh."""
-
-    template: str
-    product: str = ""
-    prompt: str = ""
-    recipe: str = DEFAULT
-    n: str = "1"
-    seed: str = ""
-    faults: Sequence[str] = ()
-    once: str = field(default_factory=lambda: secrets.token_urlsafe(16))
-
-
 def install(app: FastAPI) -> None:
     """Pages, scripts, thumbs, and faults told as pages to those who want pages."""
     static = StaticFiles(directory=rendering.static_folder(), packages=rendering.LOOK)
     app.mount("/static", static, name="static")
-    app.state.courier = feedback.Courier(app.state.parts)
+    app.state.courier = courier.Courier(app.state.parts)
     for room in (login.router, feedback.router, router):
         app.include_router(room)
     problems.tell_by(app, "/", _tell)
@@ -67,7 +58,16 @@ async def home(
     before: Cursor = "",
 ) -> Response:
     """The page. `again`: fill the form as for that job, `seed`: with this seed."""
-    asked = await _as_before(request, who, again, seed)
+    asked = asking.fresh(_catalog(request))
+    if again:
+        try:
+            record = await find_record(parts_of(request), who, again)
+            crowned = _crowned(request)
+            asked = asking.as_before(
+                _catalog(request), record, seed, crowned.champion if crowned else None
+            )
+        except Problem as problem:
+            asked = asking.fresh(_catalog(request), [problem.detail])
     return await _page(request, who, asked, before=before)
 
 
@@ -75,17 +75,14 @@ async def home(
 async def make(request: Request, who: Visitor) -> Response:
     """Accept what the form asks for: its card for our script, else the page again."""
     form = {name: str(value) for name, value in (await request.form()).items()}
-    asked = _asked(form, _catalog(request))
+    asked = asking.typed(form, _catalog(request))
     try:
-        record = await accepting.accept(
-            parts_of(request), _catalog(request), who, _wish(asked, who), asked.once or None
-        )
+        record = await _accepted(request, who, asked)
     except Problem as problem:
         if rendering.is_part(request) or problem.status in (401, 403):
             raise
         faults = problem.body.faults or [problem.detail]
-        told = Asked(**{**asked.__dict__, "faults": faults})
-        return await _page(request, who, told, status=problem.status)
+        return await _page(request, who, replace(asked, faults=faults), status=problem.status)
     if rendering.is_part(request):
         return await _card(request, record, status=201)
     return RedirectResponse(rendering.link(request, "/") + f"#j{record.key}", 303)
@@ -140,8 +137,20 @@ async def pulse(request: Request, who: Visitor) -> Response:
     return rendering.html(request, "pulse.html", pulse=await _pulse(request))
 
 
+async def _accepted(request: Request, who: Caller, asked: asking.Asked) -> JobRecord:
+    """The job; a form sent twice is one job, one that was changed and sent again another."""
+    wish = asking.wish_of(asked, who)
+    for key in (asked.once or None, None):
+        try:
+            return await accepting.accept(parts_of(request), _catalog(request), who, wish, key)
+        except Problem as problem:
+            if problem.kind != "key-reused":
+                raise
+    raise AssertionError("a job without a key cannot have another's")
+
+
 async def _page(
-    request: Request, who: Caller, asked: Asked, *, before: str = "", status: int = 200
+    request: Request, who: Caller, asked: asking.Asked, *, before: str = "", status: int = 200
 ) -> Response:
     catalog = _catalog(request)
     shown, following = await _history(request, who, before)
@@ -187,62 +196,6 @@ async def _history(
     return [await cards.card(request, record) for record in found], cursor or None
 
 
-async def _as_before(request: Request, who: Caller, again: str | None, seed: str | None) -> Asked:
-    first = next(iter(_catalog(request).templates))
-    if not again:
-        return Asked(first)
-    try:
-        record = await find_record(parts_of(request), who, again)
-    except Problem as problem:
-        return Asked(first, faults=[problem.detail])
-    template = record.labels.get(TEMPLATE, "")
-    known = template in _catalog(request).templates
-    recipe = record.recipe_name
-    if record.champion is not None:
-        recipe = f"{CHAMPION}@{record.champion.version}"  # the version that made it, not the newest
-    return Asked(
-        template if known else "",
-        product=record.labels.get(PRODUCT, "") if known else "",
-        prompt="" if known else record.prompt,
-        recipe=recipe,
-        n="1" if seed else str(len(record.seeds)),
-        seed=seed if seed and seed.isdecimal() else "",
-    )
-
-
-def _asked(form: Mapping[str, str], catalog: Catalog) -> Asked:
-    names = ("template", "product", "prompt", "recipe", "n", "seed", "once")
-    given = {name: form[name].strip() for name in names if name in form}
-    return Asked(**({"template": next(iter(catalog.templates))} | given))
-
-
-def _wish(asked: Asked, who: Caller) -> Wish:
-    """Raises Problem 422 with every fault."""
-    labels = {FROM: PAGE}
-    if asked.template:
-        labels |= {TEMPLATE: asked.template, PRODUCT: asked.product[:200]}
-    wanted: dict[str, Any] = {
-        "recipe": asked.recipe or DEFAULT,
-        "n": asked.n,
-        "labels": labels,
-        "priority": who.priorities[0] if who.priorities else None,
-    }
-    if asked.template:
-        if not asked.product:
-            raise Problem(422, "wrong-input", "", faults=["Say what the picture shall show"])
-        wanted |= {"template": asked.template, "product": asked.product}
-    else:
-        if not asked.prompt:
-            raise Problem(422, "wrong-input", "", faults=["Say what the picture shall show"])
-        wanted["prompt"] = asked.prompt
-    if asked.seed:
-        wanted["seed"] = asked.seed
-    try:
-        return Wish.model_validate(wanted)
-    except ValidationError as exc:
-        raise Problem(422, "wrong-input", "", faults=faults_of(exc)) from exc
-
-
 @dataclass(frozen=True)
 class Choice:
     """A recipe to choose from. `says`: what speaks for it."""
@@ -255,8 +208,7 @@ class Choice:
 async def _recipes(request: Request) -> list[Choice]:
     """The default first; where there is a champion, it is the default."""
     choices: list[Choice] = []
-    champions = request.app.state.champions
-    crowned = champions.current() if champions is not None else None
+    crowned = _crowned(request)
     for found in await _catalog(request).recipes():
         if found.name == CHAMPION and crowned is not None:
             continue  # it is the default
@@ -267,6 +219,11 @@ async def _recipes(request: Request) -> list[Choice]:
             words = f"Defaults of {found.recipe.model}" if found.name == DEFAULT else found.name
             choices.append(Choice(found.name, words))
     return choices
+
+
+def _crowned(request: Request) -> Crowned | None:
+    champions: Champions | None = request.app.state.champions
+    return champions.current() if champions is not None else None
 
 
 async def _pulse(request: Request) -> str:
