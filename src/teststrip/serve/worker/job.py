@@ -230,7 +230,7 @@ class Job:
         await self._patiently(
             lambda: parts.store.put(last.manifest_key, manifest, "application/json", replace=True)
         )
-        await self._patiently(lambda: webhooks.note(parts.state, last))
+        await self._patiently(lambda: webhooks.note(parts.state, last))  # a crash loses no call
         moved = await self._patiently(
             lambda: self._holding(
                 lambda: parts.state.move(self.key, self.record.fence, state, **fields)
