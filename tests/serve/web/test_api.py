@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from teststrip.errors import StorageError
 from teststrip.serve.state.base import WorkerCard
 
 pytestmark = pytest.mark.anyio
@@ -279,6 +280,15 @@ async def test_a_queue_that_refuses_leaves_nothing_behind(web):
     assert await web.parts.state.waiting() == []
     await web.parts.queue.open()
     await web.post()
+
+
+async def test_a_job_that_is_queued_is_accepted_though_the_state_went_away(web, monkeypatch):
+    async def away(*_):
+        raise StorageError("away")
+
+    monkeypatch.setattr(type(web.parts.state), "published", away)
+    job = await web.post()
+    assert (await web.take()).id == job["id"]
 
 
 async def test_the_numbers_name_routes_and_no_jobs(web):

@@ -1,5 +1,6 @@
 """A wish becomes a job: checked, fixed, recorded, queued. The only way in, for every API."""
 
+import contextlib
 import logging
 import secrets
 from collections.abc import Mapping
@@ -131,14 +132,18 @@ async def _queue(parts: Parts, record: JobRecord) -> Created:
     except StorageError as exc:
         log.warning("the queue refused a job: %s", exc, extra={"job": record.key})
         parts.metrics.refused.labels("queue").inc()
-        await parts.state.remove(record.key)
+        with contextlib.suppress(StorageError):  # then the sweeper finds it, and queues it late
+            await parts.state.remove(record.key)
         raise Problem(
             503,
             "queue-refused",
             "the queue takes no jobs now; nothing was accepted, try again",
             retry_s=limits.FULL_RETRY_S,
         ) from exc
-    await parts.state.published(record.key)
+    try:
+        await parts.state.published(record.key)
+    except StorageError as exc:  # it is safe in the queue: to say otherwise would make it twice
+        log.warning("not noted as queued, the sweeper will: %s", exc, extra={"job": record.key})
     parts.metrics.accepted.labels(record.priority).inc()
     return created
 
