@@ -6,6 +6,7 @@ import secrets
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 from pydantic import SecretStr
@@ -127,6 +128,19 @@ async def test_while_data_is_lost_again_and_again_every_job_ends(state, server, 
     for record in records:
         found = await state.get(record.key)
         assert found is None or found.state == "done"
+
+
+async def test_leases_are_by_the_servers_clock_whatever_ours_say(state, a_job, monkeypatch):
+    record, real = a_job(), time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 7200)
+    claim = await state.claim(record, "slow clock", 60)
+    assert real() < claim.lease_until < real() + 90
+    monkeypatch.setattr(time, "time", lambda: real() + 7200)
+    assert await state.claim(record, "fast clock", 60) is None
+    assert await state.stale() == []
+    done = await state.move(record.key, claim.fence, "done")
+    assert abs(done.ended - real()) < 60
+    assert await state.expired() == []
 
 
 class Deaf:
