@@ -38,7 +38,14 @@ class Keeper:
         while True:
             jobs = list(self._jobs())
             if jobs:
-                await asyncio.gather(self._look_for_cancels(jobs), *(self._beat(j) for j in jobs))
+                told = await asyncio.gather(
+                    self._look_for_cancels(jobs),
+                    *(self._beat(job) for job in jobs),
+                    return_exceptions=True,
+                )
+                for fault in told:  # whatever it is: leases are kept while this loop runs
+                    if isinstance(fault, Exception):
+                        log.error("a job was not told of", exc_info=fault)
             await asyncio.sleep(TICK_S)
 
     async def _look_for_cancels(self, jobs: list[Job]) -> None:

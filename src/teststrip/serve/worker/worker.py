@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 LOOK_S = 0.25
+AHEAD = 4  # one picture more under way for so many places
 PULL_S = 1.0  # a pull waits so long; then it is looked whether to stop
 LOOK_AGAIN_S = 5.0  # a job that another worker holds is asked for again at most so late
 
@@ -145,9 +146,19 @@ class Worker:
                 await self._begin(job, delivery, stop)
 
     def _has_room(self) -> bool:
-        """Rows free, and not too many pictures waiting for the store."""
-        self._parts.metrics.inflight.set(left := indexes_left(list(self._jobs.values())))
-        return left < self.slots and self._pictures.held < 2 * self.slots
+        """Rows free, and not too many pictures waiting for the store.
+
+        A few more than fit, so that no row is empty while the next job is claimed. A picture
+        without guidance takes half of the place, where places are the engine's rows.
+        """
+        jobs, slots = list(self._jobs.values()), self.slots
+        self._parts.metrics.inflight.set(indexes_left(jobs))
+        are_rows = self._parts.config.slots == 0
+        taken = sum(
+            job.left / (1 if job.record.recipe.guided or not are_rows else 2) for job in jobs
+        )
+        ahead = slots // AHEAD if are_rows else 0
+        return taken < slots + ahead and self._pictures.held < 2 * slots
 
     async def _claimed(self, delivery: Delivery, stop: asyncio.Event) -> Job | None:
         """The job with its lease, or None where it is nobody's any more, or another's.
@@ -180,7 +191,8 @@ class Worker:
         """One that ended without a worker still gets its last record into the store."""
         if found is not None and found.state == "cancelled" and found.started is None:
             manifest = found.model_dump_json().encode()
-            await self._parts.store.put(found.manifest_key, manifest, "application/json")
+            with contextlib.suppress(StorageError):  # the state has it as well
+                await self._parts.store.put(found.manifest_key, manifest, "application/json")
         await delivery.ack()
 
     async def _begin(self, job: Job, delivery: Delivery, stop: asyncio.Event) -> None:
