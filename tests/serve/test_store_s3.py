@@ -1,5 +1,6 @@
 """S3 as a store: signed addresses, wrong keys, buckets, a server that is away."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 
@@ -70,6 +71,24 @@ class TestOnAServer:
 
         assert "not-the-one" not in str(caught.value)
         assert await store.is_ready() is False
+        await store.close()
+
+
+@pytest.mark.anyio
+async def test_a_server_that_hangs_is_not_ready_and_blocks_nobody(monkeypatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()  # the system accepts; nobody answers
+        store = S3Store("bucket", endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        asking = asyncio.create_task(store.is_ready())
+        ticks = 0
+        while not asking.done():
+            await asyncio.sleep(0.01)
+            ticks += 1
+        assert asking.result() is False
+        assert ticks > 20
         await store.close()
 
 

@@ -11,6 +11,7 @@ import pytest
 from teststrip.errors import StorageError
 from teststrip.serve.config import ServiceConfig
 from teststrip.serve.jobs.ids import JobIds
+from teststrip.serve.operate import ending
 from teststrip.serve.operate import sweeper as sweeping
 from teststrip.serve.operate.sweeper import Sweeper
 from teststrip.serve.parts import Parts
@@ -277,6 +278,23 @@ async def test_a_store_that_is_away_harms_no_other_duty_and_is_told_once(
     monkeypatch.undo()
     await sweeper.sweep()
     assert (await parts.state.get(record.key)).state == "expired"
+
+
+async def test_a_store_that_hangs_costs_a_failed_job_its_manifest_alone(
+    parts, sweeper, put, monkeypatch
+) -> None:
+    async def hang(*args, **more):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(parts.store, "put", hang)
+    monkeypatch.setattr(ending, "PATIENCE_S", 0.01)
+    record = await put()
+    delivery = await parts.queue.pull(0)
+    await delivery.dead(delivery.record, "poison")
+
+    await sweeper.sweep()
+
+    assert (await parts.state.get(record.key)).reason == "poison"
 
 
 async def test_it_runs_until_it_is_told_to_stop(parts, sweeper, put) -> None:

@@ -1,11 +1,13 @@
 """What is left to do when a job ended without a worker: its manifest, and one more in a number."""
 
+import asyncio
 import logging
 
 from teststrip.errors import StorageError
 from teststrip.serve.jobs.job import JobRecord
 from teststrip.serve.parts import Parts
 
+PATIENCE_S = 5.0  # others wait behind it
 log = logging.getLogger(__name__)
 
 
@@ -15,12 +17,14 @@ async def tell_ended(parts: Parts, record: JobRecord) -> None:
     The manifest may be missing where the store is away: the state still has the record.
     """
     parts.metrics.jobs.labels(record.state).inc()
+    manifest = record.model_dump_json().encode()
     try:
-        await parts.store.put(
-            record.manifest_key,
-            record.model_dump_json().encode(),
-            "application/json",
-            replace=True,
+        async with asyncio.timeout(PATIENCE_S):
+            await parts.store.put(record.manifest_key, manifest, "application/json", replace=True)
+    except (StorageError, TimeoutError) as exc:
+        log.warning(
+            "job %s: no manifest: %s",
+            record.key,
+            exc or "the store hangs",
+            extra={"job": record.key},
         )
-    except StorageError as exc:
-        log.warning("job %s: no manifest: %s", record.key, exc, extra={"job": record.key})
