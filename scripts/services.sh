@@ -60,6 +60,7 @@ settings() {
 begin() { # NAME COMMAND...: in a process group of its own, whose number is kept
     local name=$1
     shift
+    [ -f "$folder/settings" ] || fail "$name is not started: its set of servers was stopped"
     setsid "$@" >>"$folder/$name.log" 2>&1 </dev/null &
     echo $! >"$folder/pids/$name"
     disown # no word about its end
@@ -184,9 +185,16 @@ start() {
 }
 
 stop() {
-    [ -f "$folder/settings" ] || return 0
     local name
     for name in broker redis s3 epmd; do end "$name"; done
+}
+
+clean_up() { # no verb that still runs beside us may start one anew
+    rm -f "$folder/settings"
+    stop
+    sleep 0.3
+    stop
+    rm -rf "$folder"
 }
 
 print_env() {
@@ -205,7 +213,7 @@ ENV
 run() {
     [ $# -gt 0 ] || fail "run what? scripts/services.sh run COMMAND..."
     folder=$(mktemp -d "${TMPDIR:-/tmp}/teststrip-services.XXXXXX")
-    trap 'stop; rm -rf "$folder"' EXIT
+    trap clean_up EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
     start
@@ -213,28 +221,31 @@ run() {
     "$@" # its exit status is ours
 }
 
-case ${1:-} in
-start | stop) "$1" ;;
-env) print_env ;;
-run) run "${@:2}" ;;
-restart) restart "${@:2}" ;;
-pause)
-    one_of_them "${2:-}"
-    end "$2" KILL
-    sleep "${3:?for how many seconds?}"
-    "start_$2"
-    ;;
-hang)
-    one_of_them "${2:-}"
-    signal "$2" STOP
-    sleep "${3:?for how many seconds?}"
-    signal "$2" CONT
-    ;;
-status)
-    settings
-    for name in broker redis s3; do
-        is_alive $name && echo "$name runs" || echo "$name does not run"
-    done
-    ;;
-*) sed -n '2,14s/^# \{0,1\}//p' "$0" && exit 2 ;;
-esac
+{ # read as a whole, so that this file may change while it runs
+    case ${1:-} in
+    start | stop) "$1" ;;
+    env) print_env ;;
+    run) run "${@:2}" ;;
+    restart) restart "${@:2}" ;;
+    pause)
+        one_of_them "${2:-}"
+        end "$2" KILL
+        sleep "${3:?for how many seconds?}"
+        "start_$2"
+        ;;
+    hang)
+        one_of_them "${2:-}"
+        signal "$2" STOP
+        sleep "${3:?for how many seconds?}"
+        signal "$2" CONT
+        ;;
+    status)
+        settings
+        for name in broker redis s3; do
+            is_alive $name && echo "$name runs" || echo "$name does not run"
+        done
+        ;;
+    *) sed -n '2,14s/^# \{0,1\}//p' "$0" && exit 2 ;;
+    esac
+    exit
+}
