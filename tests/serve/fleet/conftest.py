@@ -22,8 +22,11 @@ from teststrip.testing.instant import InstantStepper
 class Service:
     """Web, worker, memory queue, SQLite and a folder, in a thread with a loop of its own."""
 
-    def __init__(self, home, *, with_worker=True, step_s=0.0, keys=None, **settings) -> None:
+    def __init__(
+        self, home, *, with_worker=True, step_s=0.0, keys=None, store=None, **settings
+    ) -> None:
         self.home, self.with_worker, self.step_s, self.keys = home, with_worker, step_s, keys
+        self.store = store
         self.config = ServiceConfig(retry_base_s=0.01, **settings)
         self.url = ""
         self._ready = threading.Event()
@@ -60,7 +63,7 @@ class Service:
             config=self.config,
             ids=JobIds(b"a secret of the tests alone"),
             state=SqliteState(self.home / "state.db"),
-            store=FolderStore(self.home / "images"),
+            store=self.store or FolderStore(self.home / "images"),
             queue=MemoryQueue(),
         )
         await parts.open()

@@ -12,6 +12,7 @@ from teststrip.errors import ConfigError, GenerationError
 from teststrip.recipe import Block, Lora, Recipe, Request
 from teststrip.records import Failure, Generation, Progress
 from teststrip.serve.fleet import ServiceGenerator
+from teststrip.serve.store.s3 import S3Store
 from teststrip.serve.web.keys import KeyRing
 from teststrip.testing.conformance import GeneratorConformance, some_requests
 from teststrip.testing.instant import InstantStepper
@@ -159,6 +160,20 @@ def test_limits_of_its_key_are_waited_for(a_service, tmp_path) -> None:
         generator.close()
 
     assert len(made) == 5
+    assert all(isinstance(one, Generation) for one in made)
+
+
+@pytest.mark.service
+def test_pictures_are_read_from_the_store_without_the_services_key(a_service, tmp_path, s3) -> None:
+    ring = KeyRing(tmp_path / "keys.json")
+    _, secret = ring.add("study", ["study"])
+    store = S3Store(s3.bucket, endpoint=s3.endpoint)
+    with a_service(keys=ring, store=store) as service:
+        generator = ServiceGenerator(service.url, SecretStr(secret))
+        made = list(generator.generate(requests("in a bucket")))
+        generator.close()
+
+    assert len(made) == 3  # a server that is sent a key and a signature refuses both
     assert all(isinstance(one, Generation) for one in made)
 
 
