@@ -9,12 +9,12 @@ from teststrip.errors import TeststripError
 from teststrip.recipe import Request
 from teststrip.records import Generation
 from teststrip.serve.operate.metrics import Metrics
-from teststrip.serve.worker.engine_thread import (
+from teststrip.serve.worker.engine_thread import EngineThread
+from teststrip.serve.worker.events import (
     Add,
     Cancel,
     Close,
     Ended,
-    EngineThread,
     Event,
     Name,
     Open,

@@ -9,135 +9,34 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
-from teststrip.errors import TeststripError
-from teststrip.recipe import Recipe, Request
-from teststrip.records import Generation, Outcome, Progress
+from teststrip.recipe import Recipe
+from teststrip.records import Generation, Progress
 from teststrip.serve.operate.metrics import ROWS, Metrics
+from teststrip.serve.worker.events import (
+    Add,
+    Cancel,
+    Close,
+    Command,
+    Ended,
+    Event,
+    Name,
+    Open,
+    Opened,
+    Preview,
+    Settled,
+)
 from teststrip.serve.worker.faults import EngineFault, is_out_of_memory, of_engine, of_reason
 from teststrip.serve.worker.meter import Meter
+from teststrip.serve.worker.open_model import OpenModel
 from teststrip.serve.worker.stepper import OpenStepper, Stepper
 
 log = logging.getLogger(__name__)
 
-Name = tuple[str, int]  # key of the job, index of the picture
 PATIENCE = 64  # pictures of open models that may overtake one whose model must be opened
 SNAPSHOT_S = 0.2
 PREVIEW_SHARE, PREVIEW_CREDIT_S = 0.05, 0.1  # of the step time; saved up at most
 MOST_BREAKS = 3
-
-
-@dataclass(frozen=True)
-class Add:
-    """Make this picture."""
-
-    name: Name
-    request: Request
-    wants_preview: bool
-
-
-@dataclass(frozen=True)
-class Cancel:
-    """Drop this picture. `asked`: time.perf_counter() when."""
-
-    name: Name
-    asked: float
-
-
-@dataclass(frozen=True)
-class Open:
-    """Load this model."""
-
-    model: str
-
-
-@dataclass(frozen=True)
-class Close:
-    """End the thread; what is on board is dropped."""
-
-
-@dataclass(frozen=True)
-class Settled:
-    """A picture's end."""
-
-    name: Name
-    result: Generation | TeststripError
-
-
-@dataclass(frozen=True)
-class Preview:
-    """How a picture looks now: WebP."""
-
-    name: Name
-    data: bytes
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A model was loaded (`facts`, see WorkerCard.models) or could not be."""
-
-    model: str
-    facts: Mapping[str, Any] | Exception
-
-
-@dataclass(frozen=True)
-class Ended:
-    """The thread is over: the last event."""
-
-
-Command = Add | Cancel | Open | Close
-Event = Settled | Preview | Opened | Ended
-
-
-@dataclass(eq=False)
-class _Model:
-    """An open stepper and whose pictures it has. Outcomes name requests, not tickets: the same
-    request twice gives the same picture, so the first ticket takes the first outcome."""
-
-    stepper: Stepper
-    is_auto: bool  # opened without a precision of the recipe's
-    tickets: dict[int, Add | None] = field(default_factory=dict)  # None: dropped, outcome comes
-    waiting: dict[Request, deque[int]] = field(default_factory=dict)
-    previewed: dict[int, float] = field(default_factory=dict)
-
-    def fits(self, recipe: Recipe) -> bool:
-        own = self.stepper.default_recipe
-        return (
-            own.model == recipe.model
-            and own.revision == recipe.revision
-            and (recipe.dtype == self.stepper.dtype or (recipe.dtype is None and self.is_auto))
-        )
-
-    def board(self, add: Add) -> None:
-        ticket = self.stepper.add_request(add.request)
-        self.tickets[ticket] = add
-        self.waiting.setdefault(add.request, deque()).append(ticket)
-
-    def drop(self, ticket: int) -> None:
-        add = self.tickets[ticket]
-        if self.stepper.cancel(ticket) and add is not None:
-            self._forget(ticket, add.request)
-        else:
-            self.tickets[ticket] = None
-
-    def take(self, outcome: Outcome) -> Add | None:
-        """Whose outcome this is; None where nobody wants it any more."""
-        line = self.waiting.get(outcome.request)
-        if not line:
-            return None
-        add = self.tickets.get(line[0])
-        self._forget(line[0], outcome.request)
-        return add
-
-    def _forget(self, ticket: int, request: Request) -> None:
-        self.tickets.pop(ticket, None)
-        self.previewed.pop(ticket, None)
-        line = self.waiting[request]
-        line.remove(ticket)
-        if not line:
-            del self.waiting[request]
 
 
 class EngineThread:
@@ -161,7 +60,7 @@ class EngineThread:
         self._preview_every_s = preview_every_s
         self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._pending: deque[Add] = deque()
-        self._models: deque[_Model] = deque()  # who stepped last is at the end
+        self._models: deque[OpenModel] = deque()  # who stepped last is at the end
         self._overtaken = 0
         self._breaks = 0
         self._looked = 0.0
@@ -245,7 +144,7 @@ class EngineThread:
             self._overtaken = self._overtaken + 1 if passed else 0
         self._pending = passed
 
-    def _model_for(self, recipe: Recipe, *, may_open: bool) -> _Model | None:
+    def _model_for(self, recipe: Recipe, *, may_open: bool) -> OpenModel | None:
         found = next((model for model in self._models if model.fits(recipe)), None)
         if found is not None or not may_open:
             return found
@@ -257,29 +156,19 @@ class EngineThread:
             idle[0].stepper.close()
         return self._open(recipe)
 
-    def _open(self, recipe: Recipe) -> _Model:
+    def _open(self, recipe: Recipe) -> OpenModel:
         asked = {"revision": recipe.revision, "dtype": recipe.dtype}
         begun = time.perf_counter()
         stepper = self._open_stepper(recipe.model, **{k: v for k, v in asked.items() if v})
         self._metrics.model_load_seconds.observe(time.perf_counter() - begun)
-        model = _Model(stepper, is_auto=recipe.dtype is None)
+        model = OpenModel(stepper, is_auto=recipe.dtype is None)
         self._models.append(model)
-        own = stepper.default_recipe
-        width, height = stepper.size(own)
-        facts = {
-            "fingerprint": stepper.fingerprint,
-            "dtype": stepper.dtype,
-            "defaults": own.model_dump(mode="json", exclude_defaults=True),
-            "width": width,
-            "height": height,
-            "slots": stepper.slots,
-        }
-        self._post([Opened(recipe.model, facts)])
+        self._post([Opened(recipe.model, model.facts)])
         return model
 
     # -- stepping -------------------------------------------------------------------------------
 
-    def _step(self, model: _Model) -> None:
+    def _step(self, model: OpenModel) -> None:
         begun, rows = time.perf_counter(), 0
 
         def count(_: Progress) -> None:
@@ -309,7 +198,7 @@ class EngineThread:
             self._post(events)
         self._look(model, seconds)
 
-    def _look(self, model: _Model, seconds: float) -> None:
+    def _look(self, model: OpenModel, seconds: float) -> None:
         """Every now and then: how far everybody is, and how it looks."""
         now = time.perf_counter()
         if now - self._looked >= SNAPSHOT_S:
@@ -348,7 +237,7 @@ class EngineThread:
 
     # -- faults ---------------------------------------------------------------------------------
 
-    def _break(self, model: _Model, exc: Exception) -> None:
+    def _break(self, model: OpenModel, exc: Exception) -> None:
         """Out of memory: who boarded first goes, the others step on. Else all go, and the stepper.
 
         An engine halves its rows before it gives up: the one left in the batch is the oldest.

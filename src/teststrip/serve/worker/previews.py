@@ -5,7 +5,7 @@ import logging
 
 from teststrip.errors import StorageError
 from teststrip.serve.state.base import JobState
-from teststrip.serve.worker.engine_thread import Name
+from teststrip.serve.worker.events import Name
 
 log = logging.getLogger(__name__)
 
