@@ -57,36 +57,43 @@ def rows(study: Study):
     )
 
 
-def test_the_command_runs_a_study_on_the_service(service, file, capsys, tmp_path) -> None:
+def study(home, url: str) -> Study:
+    options = {"generator": {"name": "service", "options": {"url": url}}}
+    return Study(STUDY | options, home=home)
+
+
+def test_its_scores_are_those_of_the_same_study_here(service, tmp_path) -> None:
+    far = study(tmp_path, service.url)
+    near = Study(STUDY | {"name": "near"}, generator=Here(), home=tmp_path)
+
+    assert far.run().images == near.run().images == 18
+
+    assert rows(far).equals(rows(near))
+
+
+def test_the_command_runs_a_study_on_the_service(service, file, capsys) -> None:
     args = ["study", "run", file, "--generator", "service", "--url", service.url]
 
-    code = main([*args, "--no-track", "--json"])
+    code = main(
+        [*args, "--set", "seeds.per_prompt=1", "--set", "race.start=1", "--no-track", "--json"]
+    )
 
-    out = capsys.readouterr().out
     assert code == 0
-    assert json.loads(out)["images"] == 18
-    far = Study.open("far")
-    near = Study(STUDY | {"name": "near"}, generator=Here(), home=tmp_path / "home")
-    near.run()
-    assert rows(far).equals(rows(near))
-    assert far.config.generator.options == {"url": service.url}
+    assert json.loads(capsys.readouterr().out)["images"] == 9
+    assert Study.open("far").config.generator.options == {"url": service.url}
     assert all(job.priority == "sweep" for job in service.jobs())
 
 
-def test_a_stopped_study_goes_on_at_another_address(a_service, file, tmp_path) -> None:
+def test_a_stopped_study_goes_on_at_another_address(a_service, tmp_path) -> None:
     def stop(event) -> None:
         if event.kind == "image" and event.images == 3:
             raise KeyboardInterrupt
 
-    def study(url: str) -> Study:
-        options = {"generator": {"name": "service", "options": {"url": url}}}
-        return Study(STUDY | options, home=tmp_path / "home")
-
     with a_service(step_s=0.01, slots=2) as service:
         with pytest.raises(KeyboardInterrupt):
-            study(service.url).run(stop)
+            study(tmp_path, service.url).run(stop)
         moved = service.url.replace("127.0.0.1", "localhost")
-        result = study(moved).run()
+        result = study(tmp_path, moved).run()
 
         assert result.images == 18
         done = [job for job in service.jobs() if job.state == "done"]
