@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import httpx
 import pytest
 
 from teststrip import png
-from teststrip.testing.service_process import ServiceProcess
+from teststrip.testing.service_process import ServiceProcess, until
 
 Up = Callable[..., ServiceProcess]
 # an engine of somebody's own, beside which the service is started
@@ -180,3 +181,44 @@ def test_the_web_never_loads_torch():
     ).stdout
 
     assert said.strip() == ""
+
+
+@pytest.mark.slow
+def test_a_new_champion_is_served_without_a_restart_and_what_people_say_is_counted(up, tmp_path):
+    pytest.importorskip("mlflow")
+    from teststrip.recipe import Recipe
+    from teststrip.testing.champions import Crowning
+
+    crowning = Crowning(tmp_path / "store")
+    crowning.crown("photos", Recipe(steps=3))
+    own = {"MLFLOW_TRACKING_URI": crowning.uri}
+    service = up(champion="photos", champion_poll_s=0.1, **own)
+    first = service.until(service.post({"product": "a red apple"}))
+    crowning.crown("photos", Recipe(steps=5))
+
+    def crowned() -> object:
+        job = service.post({"product": "a red apple"})
+        return job if job["champion"]["version"] == "2" else None
+
+    second = service.until(until(crowned))
+    again = service.until(service.post({"product": "a red apple", "recipe": "champion@1"}))
+
+    assert [job["champion"]["version"] for job in (first, second, again)] == ["1", "2", "1"]
+    assert [job["recipe"]["steps"] for job in (first, second, again)] == [3, 5, 3]
+    inside = png.read(service.get(second["images"][0]["url"]).content)
+    assert inside.request.recipe.steps == 5
+
+    thumb = service.client.post(
+        f"{service.address}{second['url']}/images/0/feedback", json={"thumb": "up"}
+    )
+    assert thumb.status_code == 204
+    command = [sys.executable, "-m", "teststrip", "service", "ratings", "--json"]
+
+    def rated() -> object:
+        said = subprocess.run(
+            command, env=dict(os.environ) | own, cwd=tmp_path, capture_output=True, check=True
+        ).stdout
+        return json.loads(said)["versions"]
+
+    (version,) = until(rated)
+    assert (version["model"], version["version"], version["up"]) == ("photos", "2", 1)

@@ -6,6 +6,8 @@ planning   images, time, cost and power             comparing  two recipes head 
 confirming the leaders on held-out images           people     votes
 champion, winner   a confirmed recipe registered and exported
 selecting  a training's checkpoint by its records, its scale by a study
+service    the service's parts; service_run its processes, service_admin what operators ask
+ratings    what people said of champions in production
 """
 
 from teststrip.wire.bench import REPORT, SHEET, SUMMARY, Bench, Report, settings

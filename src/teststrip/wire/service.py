@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Role = Literal["up", "web", "worker", "admin"]
 PLACE = Path("service")
+MOST_KEPT = 1_000_000
 
 
 def parts(home: Path, config: "ServiceConfig", role: Role) -> "Parts":
@@ -121,7 +122,8 @@ def _queue(home: Path, config: "ServiceConfig") -> "JobQueue":
     if config.broker is None:
         from teststrip.serve.queue.memory import MemoryQueue
 
-        return MemoryQueue(home / PLACE / "dead.json", max_length=config.max_queued)
+        # The web refuses what is above `max_queued`; a restart must take up whatever was accepted.
+        return MemoryQueue(home / PLACE / "dead.json", max_length=MOST_KEPT)
     from teststrip.serve.queue.rabbit import RabbitQueue
 
     return RabbitQueue(config.broker, config.namespace, max_length=config.max_queued)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from teststrip.serve.champion import ChampionWatch
     from teststrip.serve.config import ServiceConfig
+    from teststrip.serve.jobs.job import JobRecord
+    from teststrip.serve.jobs.states import State
     from teststrip.serve.parts import Parts
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ def serve_up(home: Path, config: "ServiceConfig", address: Address, say: Say) ->
     with FolderLock(home / service.PLACE, f"the service of {home}").held():
         listening, parts = _ready(home, config, address, "up")
         try:
-            asyncio.run(_up(parts, listening, address, say))
+            _run(_up(parts, listening, address, say))
         finally:
             listening.close()
 
@@ -45,7 +47,7 @@ def serve_web(home: Path, config: "ServiceConfig", address: Address, say: Say) -
     """Web and sweeper, until SIGTERM or Ctrl-C; torch is never needed. Raises as `serve_up`."""
     listening, parts = _ready(home, config, address, "web")
     try:
-        asyncio.run(_web(parts, listening, address, say))
+        _run(_web(parts, listening, address, say))
     finally:
         listening.close()
 
@@ -53,7 +55,16 @@ def serve_web(home: Path, config: "ServiceConfig", address: Address, say: Say) -
 def serve_worker(home: Path, config: "ServiceConfig", name: str, say: Say) -> None:
     """A worker, until SIGTERM or Ctrl-C: then it finishes what flies and gives back the rest."""
     parts = service.parts(home, config, "worker")
-    asyncio.run(_worker(parts, name or f"{socket.gethostname()}-{os.getpid()}", say))
+    _run(_worker(parts, name or f"{socket.gethostname()}-{os.getpid()}", say))
+
+
+def _run(process: Job) -> None:
+    from teststrip.serve.operate import tracing
+
+    try:
+        asyncio.run(process)
+    finally:
+        tracing.close()  # sends what is left
 
 
 def _ready(
@@ -138,31 +149,38 @@ async def take_up_again(parts: "Parts") -> int:
 
     A job that was running then may be what ended it: its attempts count, and too many end it.
     """
-    found = []
-    for state in ("running", "queued"):
-        before = ""
-        while True:
-            page, before = await parts.state.page(None, state, before, 200)
-            found += page
-            if not before:
-                break
-    most = parts.config.max_attempts
+    from teststrip.serve.operate import webhooks
+    from teststrip.serve.operate.dead import died
+    from teststrip.serve.operate.ending import tell_ended
+
+    found = [*await _all(parts, "running"), *await _all(parts, "queued")]
     taken = 0
     for record in sorted(found, key=lambda r: r.accepted):
+        now: JobRecord | None = record
         if record.state == "running":
-            fields: dict[str, Any] = {"worker": "", "lease_until": 0.0}
-            if record.attempt >= most:
-                reason = f"its worker died {record.attempt} times while making it"
-                await parts.state.move_any(record.key, record.version, "failed", reason=reason)
+            if record.attempt >= parts.config.max_attempts and not record.cancel_asked:
+                await webhooks.note(parts.state, record)
+                ended = await parts.state.move_any(
+                    record.key, record.version, "failed", reason=died(record.attempt)
+                )
+                if ended is not None:
+                    await tell_ended(parts, ended)
                 continue
-            moved = await parts.state.move_any(record.key, record.version, "queued", **fields)
-            if moved is None:
-                continue
-            record = moved  # noqa: PLW2901 - the same job, as it is now
-        await parts.queue.publish(record)
-        await parts.state.published(record.key)
-        taken += 1
+            now = await parts.state.move_any(record.key, record.version, "queued")
+        if now is not None:
+            await parts.queue.publish(now)
+            await parts.state.published(now.key)
+            taken += 1
     return taken
+
+
+async def _all(parts: "Parts", state: "State") -> "list[JobRecord]":
+    found: list[JobRecord] = []
+    page, before = await parts.state.page(None, state, "", 200)
+    while page:
+        found += page
+        page, before = await parts.state.page(None, state, before, 200) if before else ([], "")
+    return found
 
 
 def _server(
