@@ -163,6 +163,15 @@ def test_limits_of_its_key_are_waited_for(a_service, tmp_path) -> None:
     assert all(isinstance(one, Generation) for one in made)
 
 
+def test_a_service_that_takes_small_batches_gets_them(a_service) -> None:
+    with a_service(max_batch=2) as service:
+        generator = ServiceGenerator(service.url)
+        made = list(generator.generate(requests("few at once", range(7))))
+        generator.close()
+
+    assert len(made) == 7
+
+
 @pytest.mark.service
 def test_pictures_are_read_from_the_store_without_the_services_key(a_service, tmp_path, s3) -> None:
     ring = KeyRing(tmp_path / "keys.json")

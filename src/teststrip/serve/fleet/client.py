@@ -173,7 +173,7 @@ class ServiceClient:
         detail = _detail(answer) or f"HTTP {answer.status_code}"
         if answer.status_code == 401:
             return ConfigError(f"{self.url}: {detail}; set TESTSTRIP_SERVICE_KEY")
-        if answer.status_code == 422:
+        if answer.status_code in (413, 422):
             return Wrong(f"{self.url}: {detail}", _problem(answer).get("faults") or ())
         return ConfigError(f"{self.url}: {detail}")
 

@@ -160,6 +160,8 @@ class ServiceGenerator:
             entries = self._client.submit([job.wish for job in jobs])
         except Wrong as exc:
             wrong = _by_wish(exc.faults)
+            if not wrong and count > 1:
+                raise Later(1.0, str(exc)) from exc  # it may be the batch that is too large
             if not wrong:
                 raise
             for _ in range(count):
