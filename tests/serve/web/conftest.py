@@ -74,13 +74,12 @@ class Web:
 
 
 @pytest.fixture
-def open_web(tmp_path):
-    """Opens a web: `async with open_web(keys=ring, champions=..., max_steps=50) as web`."""
+def parts_of(tmp_path):
+    """Parts of a configuration; modules that give their own run on others."""
 
-    @asynccontextmanager
-    async def opened(*, keys=None, champions=None, hosts=(), **fields) -> AsyncIterator[Web]:
+    def made(**fields) -> Parts:
         config = ServiceConfig(**fields)
-        parts = Parts(
+        return Parts(
             home=tmp_path,
             config=config,
             ids=JobIds(config.the_secret(tmp_path)),
@@ -88,6 +87,17 @@ def open_web(tmp_path):
             store=FolderStore(tmp_path / "images"),
             queue=MemoryQueue(None),
         )
+
+    return made
+
+
+@pytest.fixture
+def open_web(parts_of):
+    """Opens a web: `async with open_web(keys=ring, champions=..., max_steps=50) as web`."""
+
+    @asynccontextmanager
+    async def opened(*, keys=None, champions=None, hosts=(), **fields) -> AsyncIterator[Web]:
+        parts = parts_of(**fields)
         await parts.open()
         app = create_app(parts, champions=champions, keys=keys, hosts=hosts)
         transport = httpx.ASGITransport(app)

@@ -1,14 +1,20 @@
 """A job from its wish to its pictures, over HTTP."""
 
 import asyncio
+import contextlib
+import sqlite3
 import time
 
+import httpx
 import pytest
+import redis.asyncio
 
 from teststrip.errors import StorageError
+from teststrip.serve.config import ServiceConfig
 from teststrip.serve.state.base import WorkerCard
 
 pytestmark = pytest.mark.anyio
+ON_A_PAGE = {"Sec-Fetch-Dest": "image"}  # comes through us, for a page shows its own site only
 CARD = WorkerCard(
     name="worker-1",
     slots=4,
@@ -25,6 +31,25 @@ CARD = WorkerCard(
         }
     },
 )
+
+
+@pytest.fixture(params=["one process", pytest.param("apart", marks=pytest.mark.service)])
+def parts_of(request, parts_of, tmp_path, namespace):
+    """The same laws with RabbitMQ, Redis and an S3 server."""
+    if request.param == "one process":
+        return parts_of
+    from teststrip.wire import service
+
+    s3 = request.getfixturevalue("s3")
+    settings = {
+        "broker": request.getfixturevalue("broker_url"),
+        "redis": request.getfixturevalue("redis_url"),
+        "store": f"s3://{s3.bucket}",
+        "s3_endpoint": s3.endpoint,
+        "secret": "a secret of the tests alone",
+        "namespace": namespace,
+    }
+    return lambda **fields: service.parts(tmp_path, ServiceConfig(**settings | fields), "web")
 
 
 async def test_a_wish_is_accepted_queued_made_and_fetched(web):
@@ -47,7 +72,7 @@ async def test_a_wish_is_accepted_queued_made_and_fetched(web):
     await web.finish(record)
     done = (await web.client.get(url)).json()
     assert (done["state"], [i["seed"] for i in done["images"]]) == ("done", [7, 9])
-    picture = await web.client.get(done["images"][1]["url"])
+    picture = await web.client.get(done["images"][1]["url"], headers=ON_A_PAGE)
     assert picture.status_code == 200
     assert picture.headers["content-type"] == "image/png"
     assert picture.content.startswith(b"\x89PNG")
@@ -55,6 +80,15 @@ async def test_a_wish_is_accepted_queued_made_and_fetched(web):
         done["images"][1]["url"], headers={"If-None-Match": picture.headers["etag"]}
     )
     assert again.status_code == 304
+    address = done["images"][1]["url"]
+    plain = await web.client.get(address)
+    if web.parts.config.redis is not None:  # from the S3 server, by whoever has the address
+        assert plain.status_code == 302
+        async with httpx.AsyncClient() as anybody:
+            plain = await anybody.get(plain.headers["location"])
+    file = await web.client.get(f"{address}?download=true")
+    assert plain.content == file.content == picture.content
+    assert file.headers["content-disposition"].startswith("attachment")
 
 
 async def test_nothing_is_sent_again_that_did_not_change(web):
@@ -217,11 +251,12 @@ async def test_a_record_that_was_lost_is_told_from_the_store_or_as_being_recover
     claimed = await web.parts.state.claim(record, "worker-1", 60)
     await web.finish(claimed)
     old = web.parts.ids.named("0" * 32, time.time() - web.parts.config.result_ttl_s - 10)
-    await asyncio.to_thread(_forget_everything, web.parts)
+    await _forget_everything(web.parts)
 
     found = (await web.client.get(done["url"])).json()
     assert (found["state"], len(found["images"])) == ("done", 1)
-    assert (await web.client.get(found["images"][0]["url"])).status_code == 200
+    picture = await web.client.get(found["images"][0]["url"], headers=ON_A_PAGE)
+    assert picture.status_code == 200
     recovering = await web.client.get(waiting["url"])
     assert recovering.status_code == 200
     assert recovering.json()["state"] == "queued"
@@ -230,12 +265,14 @@ async def test_a_record_that_was_lost_is_told_from_the_store_or_as_being_recover
     assert (await web.client.delete(waiting["url"])).status_code == 503
 
 
-def _forget_everything(parts):
-    import sqlite3
-
-    with sqlite3.connect(parts.home / "state.db") as db:
-        db.execute("DELETE FROM jobs")
-    db.close()
+async def _forget_everything(parts):
+    if parts.config.redis is None:
+        with contextlib.closing(sqlite3.connect(parts.home / "state.db")) as db, db:
+            db.execute("DELETE FROM jobs")
+        return
+    async with redis.asyncio.from_url(parts.config.redis.get_secret_value()) as server:
+        keys = [key async for key in server.scan_iter(match=f"*{parts.config.namespace}*")]
+        await server.delete(*keys)
 
 
 async def test_a_picture_that_is_not_there_is_told_why(web):
@@ -251,7 +288,7 @@ async def test_a_picture_that_is_not_there_is_told_why(web):
     assert (preview.content, preview.headers["content-type"]) == (b"RIFF", "image/webp")
     await web.finish(record)
     await web.parts.store.delete(f"jobs/{record.key}/")
-    assert (await web.client.get(image)).status_code == 410
+    assert (await web.client.get(image, headers=ON_A_PAGE)).status_code == 410
 
 
 async def test_health_names_each_part(web):

@@ -49,9 +49,8 @@ async def get_image(
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     store = parts_of(request).store
-    if not _is_shown_by_page(request):
-        ttl_s = parts_of(request).config.url_ttl_s
-        address = await store.url(image.key, ttl_s, name if download else "")
+    if not download and not _is_shown_by_page(request):  # the store saves by its own names
+        address = await store.url(image.key, parts_of(request).config.url_ttl_s)
         if address is not None:
             return RedirectResponse(address, 302, {"Cache-Control": "no-store"})
     if download:
