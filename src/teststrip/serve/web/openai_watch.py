@@ -26,7 +26,7 @@ from teststrip.serve.web.schemas import Recovering, Wish
 log = logging.getLogger(__name__)
 RETRIES = "x-stainless-retry-count"
 GRACE_S = 30.0
-FIRST_LOOK_S, LAST_LOOK_S = 0.05, 0.25
+FIRST_LOOK_S, LAST_LOOK_S = 0.02, 0.25
 USELESS = frozenset({"failed", "cancelled", "expired"})
 
 
