@@ -7,29 +7,19 @@ colours   12 recipes (scheduler, steps, guidance) on 8 blocks, two scorers, tags
 small     7 recipes, one scorer, no held-out prompts
 """
 
-import re
 import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
 from teststrip.study import Study
+from teststrip.testing import browser
 from teststrip.wire.studio import opened
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 HOSTILE = (
     "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> é '"
 )
@@ -127,14 +117,10 @@ def server(app: Any) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """One browser for all."""
-    if BROWSER is None:
+    if browser.BROWSER is None:
         pytest.skip("no chromium here")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=ARGUMENTS)
-        yield browser
-        browser.close()
+    with browser.chromium() as made:
+        yield made
 
 
 @pytest.fixture
@@ -146,24 +132,8 @@ def forgiven() -> list[str]:
 @pytest.fixture
 def browser_page(chromium: Any, server: str, forgiven: list[str]) -> Iterator[Any]:
     """A page whose `goto("/wall")` is the server's; fails on errors and on foreign requests."""
-    context = chromium.new_context(base_url=server, viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(10_000)
-    context.grant_permissions(["clipboard-read", "clipboard-write"], origin=server)
-    page = context.new_page()
-    faults: list[str] = []
-    page.on("console", lambda m: faults.append(f"console: {m.text}") if m.type == "error" else None)
-    page.on("pageerror", lambda error: faults.append(f"script: {error}"))
-    page.on("request", lambda asked: faults.extend(_foreign(asked.url, server)))
-    yield page
-    context.close()
-    left = [text for text in faults if not any(re.search(why, text) for why in forgiven)]
-    assert not left, left
-
-
-def _foreign(url: str, server: str) -> list[str]:
-    place = urlsplit(url)
-    own = place.scheme in ("data", "blob", "about") or place.netloc == urlsplit(server).netloc
-    return [] if own else [f"asked another machine: {url}"]
+    with browser.strict_page(chromium, server, forgiven) as page:
+        yield page
 
 
 @contextmanager
