@@ -57,7 +57,12 @@ def published(found: JobRecord | None, now: float) -> Ruling:
 
 def removed(found: JobRecord | None, now: float) -> Ruling:
     """Forget a job that was never taken up; one that was is somebody's work and stays."""
-    fresh = found is not None and found.state == "queued" and found.attempt == 0
+    fresh = (
+        found is not None
+        and found.state == "queued"
+        and found.attempt == 0
+        and not found.published  # somebody else queued it after all
+    )
     return Ruling(None, drop=fresh)
 
 

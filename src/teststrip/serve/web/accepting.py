@@ -1,8 +1,10 @@
 """A wish becomes a job: checked, fixed, recorded, queued. The only way in, for every API."""
 
+import asyncio
 import contextlib
 import logging
 import secrets
+import time
 from collections.abc import Mapping
 
 from pydantic import ValidationError
@@ -23,6 +25,7 @@ from teststrip.serve.web.schemas import Wish
 
 log = logging.getLogger(__name__)
 MOST_KEY_CHARS = 200
+OTHER_TRY_S = 5.0  # one try with an Idempotency-Key waits so long for another one with it
 
 
 async def accept(  # noqa: PLR0917 - the five things that a job is made from
@@ -53,8 +56,10 @@ async def take(  # noqa: PLR0917
     record = await fixed(parts, catalog, caller, wish, idempotency_key, trace)
     if idempotency_key is not None:
         known = await parts.state.get(record.key)
-        if known is not None:
+        if known is not None and _is_safe(known):
             return _same(Created(known, is_new=False), record)
+        if known is not None:
+            return await queue(parts, record)
     await limits.check(parts, caller, len(record.seeds))
     return await queue(parts, record)
 
@@ -126,14 +131,20 @@ async def queue(parts: Parts, record: JobRecord) -> Created:
 async def _queue(parts: Parts, record: JobRecord) -> Created:
     created = await parts.state.create(record)
     if not created.is_new:
-        return _same(created, record)
+        known = await _settled(parts, _same(created, record).record)
+        if known is None:
+            return await _queue(parts, record)  # the other try failed, this is the first now
+        if _is_safe(known):
+            return Created(known, is_new=False)
+        record = known  # it takes too long: twice in the queue is made once
     try:
         await parts.queue.publish(record)
     except StorageError as exc:
         log.warning("the queue refused a job: %s", exc, extra={"job": record.key})
         parts.metrics.refused.labels("queue").inc()
-        with contextlib.suppress(StorageError):  # then the sweeper finds it, and queues it late
-            await parts.state.remove(record.key)
+        if created.is_new:
+            with contextlib.suppress(StorageError):  # then the sweeper queues it, late
+                await parts.state.remove(record.key)
         raise Problem(
             503,
             "queue-refused",
@@ -146,6 +157,24 @@ async def _queue(parts: Parts, record: JobRecord) -> Created:
         log.warning("not noted as queued, the sweeper will: %s", exc, extra={"job": record.key})
     parts.metrics.accepted.labels(record.priority).inc()
     return created
+
+
+def _is_safe(record: JobRecord) -> bool:
+    """Has the queue confirmed it, or a worker had it?"""
+    return record.published or record.state != "queued"
+
+
+async def _settled(parts: Parts, record: JobRecord) -> JobRecord | None:
+    """What became of the job that a try beside this one has yet to queue; None: it failed.
+
+    Whoever is told that a job was accepted must not depend on how that other try ends.
+    """
+    known: JobRecord | None = record
+    end = time.monotonic() + OTHER_TRY_S
+    while known is not None and not _is_safe(known) and time.monotonic() < end:
+        await asyncio.sleep(0.05)
+        known = await parts.state.get(record.key)
+    return known
 
 
 def body_hash(wish: Wish) -> str:
