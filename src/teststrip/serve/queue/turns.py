@@ -47,9 +47,11 @@ def in_order(waiting: Mapping[Lane, Iterable[T]]) -> Iterator[T]:
     lanes = {lane: deque(jobs) for lane, jobs in waiting.items()}
     lanes = {lane: jobs for lane, jobs in lanes.items() if jobs}
     turns = Turns()
-    while lanes:
+    while len(lanes) > 1:
         lane = turns.order(lanes)[0]
         turns.took(lane, lanes)
         yield lanes[lane].popleft()
         if not lanes[lane]:
             del lanes[lane]
+    for jobs in lanes.values():  # the last lane has no one to share with
+        yield from jobs

@@ -14,6 +14,7 @@ from teststrip.serve.queue.turns import in_order
 from teststrip.serve.state.base import Waiting, WorkerCard
 
 FRESH_S = 0.5
+SHARE = 10  # a look may take a tenth of the time, however long the queue is
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,11 @@ class Place:
 
 
 class Etas:
-    """One look at queue and workers serves all who ask within half a second."""
+    """One look at queue and workers serves all who ask within half a second or little more."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._looked = float("-inf")
+        self._looked, self._fresh_s = float("-inf"), FRESH_S
         self._lock = asyncio.Lock()
         self._cards: dict[str, WorkerCard] = {}
         self._before: dict[str, tuple[int, int]] = {}  # see `places`
@@ -40,7 +41,7 @@ class Etas:
         if record.is_ended:
             return Place()
         async with self._lock:
-            if time.monotonic() - self._looked >= FRESH_S:
+            if time.monotonic() - self._looked >= self._fresh_s:
                 await self._look()
         if record.state == "running":
             return Place(None, running_s(record, self._cards.get(record.worker)))
@@ -52,6 +53,7 @@ class Etas:
         return Place(position, queued_s(cards, before, record.calls_total))
 
     async def _look(self) -> None:
+        began = time.monotonic()
         waiting, cards = await asyncio.gather(
             self._parts.state.waiting(), self._parts.state.workers()
         )
@@ -59,6 +61,7 @@ class Etas:
         self._before = await asyncio.to_thread(places, waiting)
         self._calls = sum(job.calls for job in waiting)
         self._looked = time.monotonic()
+        self._fresh_s = max(FRESH_S, SHARE * (self._looked - began))
 
 
 def places(waiting: Iterable[Waiting]) -> dict[str, tuple[int, int]]:
