@@ -81,7 +81,7 @@ class Gate:
         """The whole body, read within bounds, then whatever else comes."""
         most = self._long_body.get(request.url.path, self._max_body)
         length = request.headers.get("content-length", "0")
-        if not length.isdigit() or int(length[:19]) > most:
+        if not (length.isascii() and length.isdigit()) or int(length[:19]) > most:
             raise _too_large(most)
         if length == "0" and "transfer-encoding" not in request.headers:
             return receive
