@@ -61,7 +61,7 @@ begin() { # NAME COMMAND...: in a process group of its own, whose number is kept
     local name=$1
     shift
     [ -f "$folder/settings" ] || fail "$name is not started: its set of servers was stopped"
-    setsid "$@" >>"$folder/$name.log" 2>&1 </dev/null &
+    env -C "$folder" setsid "$@" >>"$folder/$name.log" 2>&1 </dev/null &
     echo $! >"$folder/pids/$name"
     disown # no word about its end
 }

@@ -9,7 +9,7 @@ import yaml
 
 from teststrip.serve.config import ServiceConfig
 from teststrip.serve.operate.metrics import Metrics
-from teststrip.serve.queue.base import all_lanes
+from teststrip.serve.queue.rabbit_topology import Topology
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -131,9 +131,10 @@ def test_the_autoscaler_counts_exactly_our_lanes():
     (trigger,) = scaled["spec"]["triggers"]
     pattern = re.compile(trigger["metadata"]["queueName"])
 
-    assert all(pattern.search(f"teststrip.{lane}") for lane in all_lanes())
-    assert not pattern.search("teststrip.dead")
-    assert not pattern.search("teststrip.retry.people.0")
+    named = Topology("teststrip", (2, 10, 60), max_length=1, delivery_limit=1)
+    assert all(pattern.search(named.queue(place)) for place in named.places)
+    for other in (named.dead, named.kept, named.bells, named.retry(2)):
+        assert not pattern.search(other)
 
 
 def test_prometheus_and_its_alerts_are_yaml_of_the_right_shape():

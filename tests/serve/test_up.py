@@ -222,3 +222,21 @@ def test_a_new_champion_is_served_without_a_restart_and_what_people_say_is_count
 
     (version,) = until(rated)
     assert (version["model"], version["version"], version["up"]) == ("photos", "2", 1)
+
+
+def test_a_job_is_one_trace_from_its_request_to_the_store(up):
+    pytest.importorskip("opentelemetry.sdk")
+    service = up(OTEL_TRACES_EXPORTER="console")
+    sent = "0af7651916cd43dd8448eb211c80319c"
+
+    service.until(
+        service.post({"prompt": "a red apple"}, traceparent=f"00-{sent}-b7ad6b7169203331-01")
+    )
+    assert service.kill(signal.SIGTERM) == 0
+
+    spans = {line["name"]: line for line in service.log() if "context" in line}
+    assert set(spans) == {"accept", "wait", "make", "store"}
+    assert {span["context"]["trace_id"] for span in spans.values()} == {f"0x{sent}"}
+    above = {name: span["parent_id"] for name, span in spans.items()}
+    assert above.pop("accept") == "0xb7ad6b7169203331"
+    assert set(above.values()) == {spans["accept"]["context"]["span_id"]}
