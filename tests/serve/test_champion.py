@@ -14,6 +14,8 @@ from teststrip.serve.jobs.job import Champion
 pytest.importorskip("mlflow")
 
 from teststrip.testing.champions import Crowning
+from teststrip.testing.instant import InstantStepper
+from teststrip.testing.one_worker import one_worker
 
 RECIPE = Recipe(guidance=3, steps=15)
 
@@ -150,3 +152,39 @@ def test_files_are_downloaded_once(crowning, watch, name, tmp_path):
     (place / "recipe.json").write_text(json.dumps(marked))
 
     assert watch().current().recipe.steps == 77, "read from this machine's folder"
+
+
+@pytest.mark.anyio
+async def test_a_worker_makes_a_job_of_an_old_champion_with_its_adapter(
+    crowning, watch, name, tmp_path
+):
+    lora = tmp_path / "elsewhere" / "style.safetensors"
+    lora.parent.mkdir()
+    lora.write_bytes(b"weights of an adapter")
+    crowning.crown(name, RECIPE.changed(loras=[{"path": str(lora)}]))
+    lora.unlink()
+    seen = watch()
+    old = seen.current()
+    crowning.crown(name, RECIPE.changed(steps=20))
+    until(lambda: seen.current() is not old)
+    paths = []
+
+    class Watched(InstantStepper):
+        def add_request(self, request):
+            paths.extend(lora.path for lora in request.recipe.loras)
+            return super().add_request(request)
+
+    async with one_worker(tmp_path, Watched, champions=seen) as one:
+        fields = {"recipe": old.recipe, "champion": old.champion}
+        done = await one.ended(await one.send(**fields))
+        gone = old.champion.model_copy(update={"name": "another"})
+        failed = await one.ended(await one.send(**fields | {"champion": gone}))
+        numbers = one.parts.metrics.text().decode()
+
+    assert done.state == "done"
+    assert done.recipe == old.recipe, "the record tells the champion as it was registered"
+    (path,) = paths
+    assert path.startswith(str(tmp_path / "service" / "champions"))
+    assert failed.state == "failed"
+    assert "this worker serves" in failed.reason
+    assert f'teststrip_champion_version{{name="{name}"}} 2.0' in numbers

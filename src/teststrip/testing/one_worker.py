@@ -9,6 +9,7 @@ from typing import Any
 
 from teststrip.recipe import Recipe
 from teststrip.records import Generation
+from teststrip.serve.champion import ChampionWatch
 from teststrip.serve.config import ServiceConfig
 from teststrip.serve.jobs.ids import JobIds
 from teststrip.serve.jobs.job import JobRecord
@@ -74,12 +75,16 @@ class OneWorker:
 
 @asynccontextmanager
 async def one_worker(
-    home: Path, stepper: Any = InstantStepper, parts: Parts | None = None, **settings: Any
+    home: Path,
+    stepper: Any = InstantStepper,
+    parts: Parts | None = None,
+    champions: ChampionWatch | None = None,
+    **settings: Any,
 ) -> AsyncIterator[OneWorker]:
     """Runs one until the block ends; then it drains."""
     own = parts or parts_in(home, **settings)
     await own.open()
-    worker, stop = Worker(own, stepper, "w1"), asyncio.Event()
+    worker, stop = Worker(own, stepper, "w1", champions), asyncio.Event()
     running = asyncio.create_task(worker.run(stop))
     made = OneWorker(own, worker, stop, running)
     ready = asyncio.create_task(worker.ready.wait())

@@ -290,10 +290,11 @@ class Job:
         self._parts.metrics.lost_claims.inc()
         found = await self._parts.state.get(self.key)
         log.warning("claim lost; result dropped", extra={"job": self.key})
-        if found is None or found.is_ended:
+        if found is not None and found.is_ended:
             await self._delivery.ack()
         else:  # one message too many is harmless, one too few is a lost job
-            await self._delivery.back(found, self._parts.config.lease_s)
+            again = found or self._delivery.record
+            await self._delivery.back(again, self._parts.config.lease_s)
         return "lost"
 
     async def _holding(self, call: Callable[[], Any]) -> JobRecord | None:

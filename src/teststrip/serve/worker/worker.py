@@ -179,7 +179,10 @@ class Worker:
         if claimed is not None:
             return Job(self._parts, self._board, self._pictures, delivery, claimed, self._freed.set)
         found = await state.get(record.key)
-        if found is None or found.is_ended:
+        if found is None:  # lost just now: the next claim restores it
+            await delivery.back(record, LOOK_S)
+            return None
+        if found.is_ended:
             await self._acknowledge(delivery, found)
             return None
         # A lease that lives. Whoever holds it may have vanished: ask again when it has run out.
@@ -187,9 +190,9 @@ class Worker:
         await delivery.back(found, wait)
         return None
 
-    async def _acknowledge(self, delivery: Delivery, found: JobRecord | None) -> None:
+    async def _acknowledge(self, delivery: Delivery, found: JobRecord) -> None:
         """One that ended without a worker still gets its last record into the store."""
-        if found is not None and found.state == "cancelled" and found.started is None:
+        if found.state == "cancelled" and found.started is None:
             manifest = found.model_dump_json().encode()
             with contextlib.suppress(StorageError):  # the state has it as well
                 await self._parts.store.put(found.manifest_key, manifest, "application/json")
