@@ -14,7 +14,7 @@ class Api(litserve.LitAPI):
         """In the worker's process."""
         self.pictures = Pictures()
 
-    def decode_request(self, request: Any) -> Any:
+    def decode_request(self, request):  # its type would name a parameter of the query
         """As it came."""
         return request
 
