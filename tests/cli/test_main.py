@@ -21,7 +21,8 @@ ALL_VERBS = dict(verbs(typer.main.get_command(cli.app)))
 
 
 def test_the_nouns_are_there():
-    assert {path[0] for path in ALL_VERBS} == {"image", "study", "train", "studio", "doctor"}
+    nouns = {"image", "study", "train", "studio", "service", "doctor"}
+    assert {path[0] for path in ALL_VERBS} == nouns
 
 
 @pytest.mark.parametrize("path", ALL_VERBS, ids=" ".join)
