@@ -115,7 +115,7 @@ def test_a_client_that_came_back_keeps_its_job(live):
         service.until(lambda jobs: time.monotonic() - began > 1.0)
         assert [job.state for job in service.jobs()] == ["queued"]
         assert not service.jobs()[0].cancel_asked
-        service.ask(service.parts.state.ask_cancel(service.jobs()[0].key))
+        service.cancel(service.jobs()[0])
         waiting.join()
 
     assert answers[0].json()["error"]["code"] == "job_cancelled"
