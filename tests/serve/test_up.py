@@ -4,9 +4,11 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import httpx
 import pytest
 
 from teststrip import png
+from teststrip.recipe import Block
 from teststrip.testing.service_process import ServiceProcess, until
 
 Up = Callable[..., ServiceProcess]
@@ -22,6 +25,7 @@ SLOW = """
 import functools
 from teststrip.testing.instant import InstantStepper
 stepper = functools.partial(InstantStepper, step_s=0.1, slots=1)
+quick = functools.partial(InstantStepper, step_s=0.02, slots=4)
 """
 
 
@@ -240,3 +244,36 @@ def test_a_job_is_one_trace_from_its_request_to_the_store(up):
     above = {name: span["parent_id"] for name, span in spans.items()}
     assert above.pop("accept") == "0xb7ad6b7169203331"
     assert set(above.values()) == {spans["accept"]["context"]["span_id"]}
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_makes_every_job_once(up, tmp_path):
+    chance = random.Random(4)
+    service = up(engine="slow_engine:quick", max_attempts=20)
+    told: dict[int, dict] = {}
+
+    def post(number: int) -> None:
+        wish = {"prompt": f"picture {number}", "seeds": [number]}
+        while number not in told:
+            try:
+                told[number] = service.post(wish, **{"Idempotency-Key": f"order {number}"})
+            except httpx.TransportError:  # what a client of a service that restarts does
+                service.kill()
+                service.start()
+
+    for number in range(120):
+        post(number)
+        if number % 15 == 14:
+            time.sleep(chance.uniform(0, 0.3))
+            service.kill()
+
+    service.start()
+    jobs = [service.until(told[number]) for number in range(120)]
+    assert {job["state"] for job in jobs} == {"done"}
+    assert len({job["id"] for job in jobs}) == 120
+    images = tmp_path / "home" / "service" / "images" / "jobs"
+    assert len(list(images.rglob("*.png"))) == 120
+    for number, job in enumerate(jobs):
+        data = (images / job["id"][:32] / "0.png").read_bytes()
+        assert hashlib.sha256(data).hexdigest() == job["images"][0]["sha256"]
+        assert png.read(data).request.block == Block(prompt=f"picture {number}", seed=number)
