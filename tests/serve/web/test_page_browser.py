@@ -242,6 +242,26 @@ def test_earlier_pictures_come_when_asked_for(page):
     assert {f"thing number {k} of ten" for k in range(10)} <= set(texts)
 
 
+@pytest.mark.slow  # opens the engine
+def test_real_pictures_of_the_built_in_model_appear_step_by_step(chromium, tmp_path):
+    pytest.importorskip("torch")
+    from teststrip.serve.config import ServiceConfig
+    from teststrip.wire.service import stepper_factory
+
+    engine = stepper_factory(ServiceConfig())
+    with (
+        served(tmp_path, engine, preview_every_s=0.01) as service,
+        browser.strict_page(chromium, service.address, []) as page,
+    ):
+        page.goto("/")
+        job = make(page, "a crown", 4, "5")
+        job.locator(".tile.preview img[src^='data:image/webp']").first.wait_for()
+        until(page, job, "done")
+        picture = job.locator("img").first
+        assert picture.evaluate("i => i.naturalWidth") == 64
+        assert "12" in job.locator("dl").text_content()
+
+
 def test_it_works_without_scripts(chromium, service):
     with browser.strict_page(chromium, service.address, [], java_script_enabled=False) as page:
         page.goto("/")

@@ -11,7 +11,7 @@ from teststrip.serve.jobs.job import JobRecord
 from teststrip.serve.parts import Parts
 from teststrip.serve.web.catalog import Catalog
 from teststrip.serve.web.eta import Etas, Place
-from teststrip.serve.web.feedback import liked, thumbs
+from teststrip.serve.web.feedback import thumbs
 
 FROM, TEMPLATE, PRODUCT = "from", "template", "product"  # labels of jobs made by the page
 PAGE = "page"
@@ -40,7 +40,6 @@ class Card:
     share: float
     width: int
     height: int
-    liked: str
     asks_in_s: float
 
     @property
@@ -78,7 +77,6 @@ async def card(request: Request, record: JobRecord) -> Card:
         share=min(1.0, record.calls_done / total),
         width=width,
         height=height,
-        liked=await liked(parts, record),
         asks_in_s=_asks_in_s(record, place),
     )
 
@@ -110,7 +108,7 @@ def _running(record: JobRecord, place: Place) -> str:
     if record.cancel_asked:
         return "Stopping at the next step"
     if not record.calls_done:
-        return "Starting"
+        return "Being made"
     return f"{round(100 * record.calls_done / record.calls_total)} %{_about(place.eta_s)}"
 
 

@@ -86,15 +86,15 @@ async def thumbs(parts: Parts, key: str) -> dict[int, int]:
     return {int(name.rpartition(":")[2]): int(value) for name, value in found.items()}
 
 
-async def liked(parts: Parts, record: JobRecord) -> str:
-    """How people rated what this job's version made: "41 of 47 liked", or nothing yet."""
-    name = f"{SHARE}{_served(record)['model']}:{_served(record)['version']}"
+async def liked(parts: Parts, model: str, version: str) -> str:
+    """How people rated what this version made, or "" where nobody did yet."""
+    name = f"{SHARE}{model}:{version}"
     found = (await parts.state.things(name)).get(name)
     if found is None:
         return ""
     share = json.loads(found)
     count = share["up"] + share["down"]
-    return f"{share['up']} of {count} liked" if count else ""
+    return f"People liked {share['up']} of its {count} rated pictures." if count else ""
 
 
 def _served(record: JobRecord) -> dict[str, str]:

@@ -133,8 +133,10 @@ async def thumb(
 
 @router.get("/pulse")
 async def pulse(request: Request, who: Visitor) -> Response:
-    """How many workers there are and how many jobs wait."""
-    return rendering.html(request, "pulse.html", pulse=await _pulse(request))
+    """How busy the service is, and what speaks for the champion: as it is now."""
+    return rendering.html(
+        request, "news.html", pulse=await _pulse(request), evidence=await _evidence(request)
+    )
 
 
 async def _accepted(request: Request, who: Caller, asked: asking.Asked) -> JobRecord:
@@ -168,6 +170,7 @@ async def _page(
         following=following,
         before=before,
         pulse=await _pulse(request),
+        evidence=await _evidence(request),
     )
 
 
@@ -198,11 +201,10 @@ async def _history(
 
 @dataclass(frozen=True)
 class Choice:
-    """A recipe to choose from. `says`: what speaks for it."""
+    """A recipe to choose from."""
 
     name: str
     words: str
-    says: str = ""
 
 
 async def _recipes(request: Request) -> list[Choice]:
@@ -214,7 +216,7 @@ async def _recipes(request: Request) -> list[Choice]:
             continue  # it is the default
         if found.champion is not None:
             words = f"Champion: {found.champion.name}, version {found.champion.version}"
-            choices.append(Choice(found.name, words, str(getattr(crowned, "headline", "") or "")))
+            choices.append(Choice(found.name, words))
         else:
             words = f"Defaults of {found.recipe.model}" if found.name == DEFAULT else found.name
             choices.append(Choice(found.name, words))
@@ -224,6 +226,17 @@ async def _recipes(request: Request) -> list[Choice]:
 def _crowned(request: Request) -> Crowned | None:
     champions: Champions | None = request.app.state.champions
     return champions.current() if champions is not None else None
+
+
+async def _evidence(request: Request) -> str:
+    """What speaks for the champion: its study, and people's thumbs since."""
+    crowned = _crowned(request)
+    if crowned is None:
+        return ""
+    study = str(getattr(crowned, "headline", "") or "")
+    champion = crowned.champion
+    thumbs = await feedback.liked(parts_of(request), champion.name, champion.version)
+    return f"{study} {thumbs}".strip()
 
 
 async def _pulse(request: Request) -> str:

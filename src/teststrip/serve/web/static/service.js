@@ -164,10 +164,14 @@ jobs.addEventListener("click", async (event) => {
 
 setInterval(async () => {
   if (document.hidden) return;
+  const pulse = document.getElementById("pulse");
   try {
-    morph(document.getElementById("pulse"), await part(`${document.querySelector('meta[name="root"]').content}/pulse`));
-    document.getElementById("pulse").classList.remove("away");
+    const root = document.querySelector('meta[name="root"]').content;
+    for (const line of await part(`${root}/pulse`, {}, { many: true })) {
+      morph(document.getElementById(line.id), line);
+    }
+    pulse.classList.remove("away");
   } catch {
-    document.getElementById("pulse").classList.add("away");
+    pulse.classList.add("away");
   }
 }, 4000);
