@@ -35,14 +35,19 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
-ODD = settings(
-    max_examples=6,
-    deadline=None,
-    derandomize=True,  # the same requests on every machine
-    database=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
+FEW, MANY = 3, pytest.param(40, marks=pytest.mark.slow)
+
+
+def odd(examples):
+    """So many requests for each operation, the same on every machine."""
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 @contextlib.contextmanager
@@ -103,11 +108,12 @@ def done_job(url):
     return job["id"]
 
 
+@pytest.mark.parametrize("examples", [FEW, MANY])
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_no_request_is_the_services_undoing(operations, mode):
+def test_no_request_is_the_services_undoing(operations, mode, examples):
     for operation in operations:
 
-        @ODD
+        @odd(examples)
         @given(case=operation.as_strategy(generation_mode=mode))
         def asked(case):
             case.call_and_validate(checks=CHECKS)
@@ -117,13 +123,14 @@ def test_no_request_is_the_services_undoing(operations, mode):
     assert len(operations) >= 12
 
 
-def test_no_question_about_a_job_is_either(operations, url):
+@pytest.mark.parametrize("examples", [FEW, MANY])
+def test_no_question_about_a_job_is_either(operations, url, examples):
     job = done_job(url)
     about = [o for o in operations if "{job_id}" in o.path]
     for operation in about:
         path = {"job_id": job} | ({"index": 0} if "{index}" in operation.path else {})
 
-        @ODD
+        @odd(examples)
         @given(case=operation.as_strategy(path_parameters=path))
         def asked(case):
             case.call_and_validate(checks=CHECKS)
