@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from teststrip.errors import GenerationError, MissingExtra
 from teststrip.serve.jobs.ids import JobIds
 from teststrip.serve.web.gate import depth
 
@@ -157,9 +158,10 @@ async def test_unknown_paths_and_methods_are_problems(web):
     assert (await web.client.put("/api/jobs")).json()["status"] == 405
 
 
-async def test_an_unexpected_fault_tells_nothing_of_itself(web, monkeypatch, caplog):
+@pytest.mark.parametrize("fault", [RuntimeError, MissingExtra, GenerationError])
+async def test_an_unexpected_fault_tells_nothing_of_itself(web, monkeypatch, caplog, fault):
     async def broken(*_):
-        raise RuntimeError("/secret/path")
+        raise fault(*["/secret/path"] * (2 if fault is MissingExtra else 1))
 
     monkeypatch.setattr(type(web.parts.state), "page", broken)
     answer = await web.client.get("/api/jobs")

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from teststrip.errors import ConfigError, StorageError, TeststripError
+from teststrip.errors import ConfigError, ModelError, StorageError, TeststripError
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -122,7 +122,7 @@ def problem_of(exc: Exception) -> Problem:  # noqa: PLR0911 - one line for each 
             "a part of the service cannot be reached now; try again",
             retry_s=RETRY_AFTER_S,
         )
-    if isinstance(exc, TeststripError):
+    if isinstance(exc, ModelError):
         return Problem(422, "wrong-input", str(exc))
     if isinstance(exc, HTTPException):
         kind = HTTPStatus(exc.status_code).phrase.lower().replace(" ", "-")
