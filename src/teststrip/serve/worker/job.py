@@ -117,7 +117,7 @@ class Job:
         except StorageError as exc:
             # The state is away for long, or the queue. What was made is in the store; the lease
             # runs out, and the delivery comes again, to us or to others.
-            log.warning("job not ended: %s", exc, extra={"job": self.key})
+            log.warning("not acknowledged, it comes again: %s", exc, extra={"job": self.key})
             self.is_loose = True
             with contextlib.suppress(StorageError):
                 await self._delivery.back(self.current, self._parts.config.lease_s)
@@ -209,7 +209,7 @@ class Job:
         try:
             return await self._ended("failed", reason, is_dead=True)
         except StorageError as exc:
-            log.warning("job not ended: %s", exc, extra={"job": self.key})
+            log.warning("not acknowledged, it comes again: %s", exc, extra={"job": self.key})
             self.is_loose = True
             with contextlib.suppress(StorageError):
                 await self._delivery.back(self.current, self._parts.config.lease_s)
