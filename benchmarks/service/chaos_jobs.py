@@ -23,6 +23,7 @@ class Job:
     told: dict[str, Any] | None = None  # the answer that accepted it
     end: dict[str, Any] | None = None  # the last answer
     sent: float = 0.0
+    was_cancelled: bool = False  # the answer to its cancelling said so
     faults: list[str] = field(default_factory=list)
 
     @property

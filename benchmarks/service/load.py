@@ -22,7 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 import others
-from http_client import Connection, Pace, fastest
+from http_client import Ask, Connection, Pace, fastest
 from processes import Cluster, settings
 
 WISH = {"prompt": "a red apple", "recipe": {"steps": 1, "scheduler": "euler"}, "seed": 1}
@@ -35,6 +35,12 @@ def memory_mb(pid: int) -> float:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
     raise RuntimeError(f"process {pid} tells no VmRSS")
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def submitted(connection: Connection, number: int) -> bool:
@@ -96,10 +102,15 @@ async def measured(args: argparse.Namespace, cluster: Cluster) -> dict[str, Any]
         header = f"if-none-match: {tag}\r\n"
         return (await connection.ask("GET", job["url"], headers=header)).status == 304
 
-    polls = await fastest(address, args.seconds, polled)
-    same = await fastest(address, args.seconds, unchanged)
-    submissions = await fastest(address, args.seconds, submitted)
-    sent = sum(len(pace.times) for pace in submissions)
+    async def paces(ask: Ask) -> tuple[list[Pace], float]:
+        before = cpu_s(web.pid)
+        found = await fastest(address, args.seconds, ask)
+        return found, (cpu_s(web.pid) - before) / sum(len(pace.times) for pace in found)
+
+    polls = await paces(polled)
+    same = await paces(unchanged)
+    submissions = await paces(submitted)
+    sent = sum(len(pace.times) for pace in submissions[0])
     behind_s = await drained(address)
 
     async def queued_poll(connection: Connection, _: int) -> bool:
@@ -113,7 +124,7 @@ async def measured(args: argparse.Namespace, cluster: Cluster) -> dict[str, Any]
     for number in range(args.backlog):
         body = json.dumps(WISH | {"seed": number, "prompt": "backlog"}).encode()
         waiting = json.loads((await connection.ask("POST", "/api/jobs", body)).body)
-    queued = await fastest(address, args.seconds, queued_poll)
+    queued = await paces(queued_poll)
     await connection.close()
     return {
         "cost": cost,
@@ -134,12 +145,13 @@ def best(paces: list[Pace]) -> Pace:
     return max(able, key=lambda pace: pace.per_s) if able else paces[0]
 
 
-def row(what: str, paces: list[Pace]) -> str:
+def row(what: str, found: tuple[list[Pace], float]) -> str:
     """A line of the table."""
+    paces, cpu = found
     pace = best(paces)
     return (
         f"| {what} | {pace.per_s:.0f} | {pace.clients} | {1000 * pace.at(0.5):.1f} | "
-        f"{1000 * pace.at(0.99):.1f} | {sum(p.failed for p in paces)} |"
+        f"{1000 * pace.at(0.99):.1f} | {1000 * cpu:.1f} | {sum(p.failed for p in paces)} |"
     )
 
 
@@ -155,8 +167,8 @@ def report(args: argparse.Namespace, found: dict[str, Any], beside: list[str]) -
             "for each number of clients (1, 2, 4, ... 128), the best with p99 within 100 ms; load "
             f"of the machine before: {args.busy:.1f}.",
             "",
-            "| one web process | a second | clients | p50 ms | p99 ms | failed |",
-            "|---|---|---|---|---|---|",
+            "| one web process | a second | clients | p50 ms | p99 ms | CPU ms each | failed |",
+            "|---|---|---|---|---|---|---|",
             row("jobs accepted (recorded, confirmed by the broker)", found["submissions"]),
             row("polls of a job that is done", found["polls"]),
             row("polls with ETag, unchanged (304)", found["same"]),

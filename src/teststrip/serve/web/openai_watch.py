@@ -26,7 +26,7 @@ from teststrip.serve.web.schemas import Recovering, Wish
 log = logging.getLogger(__name__)
 RETRIES = "x-stainless-retry-count"
 GRACE_S = 30.0
-FIRST_LOOK_S, LAST_LOOK_S = 0.02, 0.25
+FIRST_LOOK_S, LAST_LOOK_S = 0.01, 0.25
 USELESS = frozenset({"failed", "cancelled", "expired"})
 
 
@@ -77,7 +77,7 @@ class Watch:
                 if await request.is_disconnected():
                     raise ClientGone
                 await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 1.5, LAST_LOOK_S)
+                pause_s = min(pause_s * 1.25, LAST_LOOK_S)
                 # A state or store that is away for a moment ends no wait.
                 with contextlib.suppress(StorageError):
                     if not is_kept and time.monotonic() - noted > self.grace_s / 2:
