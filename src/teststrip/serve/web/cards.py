@@ -140,8 +140,8 @@ async def _size(catalog: Catalog, record: JobRecord) -> tuple[int, int]:
 
 def _asks_in_s(record: JobRecord, place: Place) -> float:
     if record.state == "running":
-        return 0.5
-    return min(5.0, max(0.7, (place.position or 0) / 4))
+        return 0.35
+    return min(5.0, max(0.5, (place.position or 0) / 4))
 
 
 def _about(eta_s: float | None) -> str:
