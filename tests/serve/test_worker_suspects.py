@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from teststrip.serve.jobs.job import JobRecord
+from teststrip.serve.worker.job import is_suspect
 from teststrip.testing.instant import InstantStepper
 from teststrip.testing.one_worker import one_worker, parts_in
 
@@ -51,10 +52,34 @@ async def test_a_suspect_job_is_made_alone(tmp_path):
         assert all(prompts == {"suspect"} for prompts in with_it)
 
 
+async def test_a_job_that_was_given_back_is_above_suspicion_once_and_not_for_ever(tmp_path):
+    def stepper(model):
+        return InstantStepper(model, step_s=0.01)
+
+    parts = parts_in(tmp_path)
+    async with one_worker(tmp_path, stepper, parts) as one:
+        beside = await one.send("beside", recipe={"steps": 100})
+        await one.when(beside, "running")
+        reason = "given back: its worker was asked to end"
+        record = await one.send("mug", recipe={"steps": 10}, attempt=1, reason=reason)
+
+        running = await one.when(record, "running")
+        while running.reason:
+            running = await parts.state.get(record.key)
+
+        assert running.state == "running", "it did not wait for the other one"
+        assert not is_suspect(running.model_copy(update={"reason": reason}), redelivered=True)
+        assert is_suspect(running, redelivered=False), "whoever takes it after us is warned"
+        assert not (await parts.state.get(beside.key)).is_ended
+        for each in (record, beside):
+            assert (await one.ended(each)).state == "done"
+
+
 POISONED = """
 import asyncio, sys
 from pathlib import Path
 from teststrip.serve.jobs.job import JobRecord
+from teststrip.serve.worker.job import is_suspect
 from teststrip.testing.instant import InstantStepper
 from teststrip.testing.one_worker import one_worker, parts_in
 

@@ -1,7 +1,8 @@
 """Takes jobs from the queue, makes their pictures, acknowledges last.
 
 worker.py         pull, claim, begin, drain: the loop of one worker
-job.py            one job from its claim to its acknowledgement; all its ends
+job.py            one job from its claim to its acknowledgement
+held.py           what is written of it under its fence; all its ends
 pictures.py       finished pictures into the store, and those of an earlier attempt out of it
 keeper.py         leases, progress, cancels, the worker's card
 previews.py       the newest preview of each picture into the state

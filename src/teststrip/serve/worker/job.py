@@ -4,32 +4,28 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from teststrip.errors import StorageError
 from teststrip.recipe import Recipe, Request
 from teststrip.serve.jobs.job import Image, JobRecord
-from teststrip.serve.operate import tracing, webhooks
+from teststrip.serve.operate import tracing
 from teststrip.serve.parts import Parts
 from teststrip.serve.queue.base import Delivery
 from teststrip.serve.worker.board import Board
-from teststrip.serve.worker.faults import GIVEN_BACK, Dropped, Stop, patiently, stop_of
+from teststrip.serve.worker.faults import Dropped, Stop, patiently, stop_of
+from teststrip.serve.worker.held import BENIGN, Held
 from teststrip.serve.worker.pictures import Pictures
 
 log = logging.getLogger(__name__)
-ENGINE = "the engine failed: "
 RANK = ("lost", "cancelled", "wish", "engine", "away", "drained")  # who is told of two
-BENIGN = (GIVEN_BACK, "a server was away: ")
 
 
-class Job:
+class Job(Held):
     """`run` makes its pictures and ends it; `stop` ends it early; `beat` prolongs its lease.
 
-    `freed` is called when a picture leaves the engine.
-
-    `record`: the newest that the state told, with what is known here on top (`current`). All in
-    one event loop.
+    `freed` is called when a picture leaves the engine. All in one event loop.
     """
 
     def __init__(  # noqa: PLR0917 - what a job is worked on with
@@ -41,36 +37,25 @@ class Job:
         record: JobRecord,
         freed: Callable[[], None] = lambda: None,
     ) -> None:
-        self.record = record
-        self.key = record.key
+        super().__init__(parts, delivery, record)
         self.stopped: Stop | None = None
-        self.images: dict[int, Image] = {i.index: i for i in record.images}
         self.told = 0.0  # time.monotonic() of the last beat
         self.told_calls = -1
-        self.is_loose = False  # the claim was given up: beats must not take it back
         self.left = len(record.seeds)  # pictures not finished by the engine
-        self._parts = parts
         self._board = board
         self._pictures = pictures
-        self._delivery = delivery
         self._freed = freed
 
     # -- what others see and do -----------------------------------------------------------------
 
     @property
     def calls_done(self) -> int:
-        """Model calls behind it, of all its pictures."""
+        """Also those of pictures under way."""
         each = self.record.recipe.model_calls
         flying = (i for i in range(len(self.record.seeds)) if i not in self.images)
-        return len(self.images) * each + sum(
+        return super().calls_done + sum(
             min(self._board.calls_done((self.key, i)), each) for i in flying
         )
-
-    @property
-    def current(self) -> JobRecord:
-        """The record with all that this worker knows."""
-        images = tuple(self.images[i] for i in sorted(self.images))
-        return self.record.model_copy(update={"images": images, "calls_done": self.calls_done})
 
     def stop(self, why: Stop) -> None:
         """Drop what is not finished; `run` ends soon. The graver of two reasons stays."""
@@ -112,19 +97,12 @@ class Job:
             log.exception("job failed", extra={"job": self.key})
             self.stop(stop_of(exc))
         tracing.told("make", self.record.trace, began, time.time(), images=len(self.images))
-        try:
-            return await self._end()
-        except StorageError as exc:
-            # The state is away for long, or the queue. What was made is in the store; the lease
-            # runs out, and the delivery comes again, to us or to others.
-            log.warning("not acknowledged, it comes again: %s", exc, extra={"job": self.key})
-            self.is_loose = True
-            with contextlib.suppress(StorageError):
-                await self._delivery.back(self.current, self._parts.config.lease_s)
-            return "retried"
+        return await self._to_its_end(self._end())
 
     async def _make(self, recipe_here: Callable[[JobRecord], Recipe]) -> None:
         record = self.record
+        if record.reason is not None:
+            await self._forget_reason()
         recipe = record.recipe
         if record.champion is not None and recipe.loras:
             try:
@@ -146,6 +124,15 @@ class Job:
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, Dropped):
                 self.stop(stop_of(result))
+
+    async def _forget_reason(self) -> None:
+        """The last attempt's: whoever finds one takes it for that of the attempt before him."""
+        with contextlib.suppress(StorageError):
+            told = await self._holding(
+                lambda: self._parts.state.move(self.key, self.record.fence, "running", reason=None)
+            )
+            if told is not None:
+                self.record = told
 
     async def _image(self, index: int, request: Request) -> None:
         is_left = True
@@ -206,115 +193,22 @@ class Job:
 
     async def fail(self, reason: str) -> str:
         """End it as failed and as a dead letter, without another attempt."""
+        return await self._to_its_end(self._ended("failed", reason, is_dead=True))
+
+    async def _to_its_end(self, ending: Coroutine[Any, Any, str]) -> str:
+        """A state or queue that is away for long costs the ending, not the job.
+
+        What was made is in the store; the lease runs out, and the delivery comes again, to us or
+        to others.
+        """
         try:
-            return await self._ended("failed", reason, is_dead=True)
+            return await ending
         except StorageError as exc:
             log.warning("not acknowledged, it comes again: %s", exc, extra={"job": self.key})
             self.is_loose = True
             with contextlib.suppress(StorageError):
                 await self._delivery.back(self.current, self._parts.config.lease_s)
             return "retried"
-
-    async def _ended(self, state: Any, reason: str | None, *, is_dead: bool = False) -> str:
-        """Manifest, state, webhook, and the acknowledgement last."""
-        parts, now = self._parts, time.time()
-        fields: dict[str, Any] = {
-            "images": self.current.images,
-            "calls_done": self.calls_done,
-            "reason": reason,
-            "ended": now,
-            "expires": now + parts.config.result_ttl_s,
-        }
-        last = self.current.changed(state=state, lease_until=0.0, **fields)
-        manifest = last.model_dump_json().encode()
-        await self._patiently(
-            lambda: parts.store.put(last.manifest_key, manifest, "application/json", replace=True)
-        )
-        await self._patiently(lambda: webhooks.note(parts.state, last))  # a crash loses no call
-        moved = await self._patiently(
-            lambda: self._holding(
-                lambda: parts.state.move(self.key, self.record.fence, state, **fields)
-            )
-        )
-        if moved is None:
-            return await self._lost()
-        self.is_loose = True
-        parts.metrics.jobs.labels(state).inc()
-        parts.metrics.end_to_end.labels(moved.priority).observe(max(now - moved.accepted, 0.0))
-        level = logging.WARNING if state == "failed" else logging.INFO
-        told = {"job": self.key, "state": state, "attempt": moved.attempt}
-        log.log(level, "job %s%s", state, f": {reason}" if reason else "", extra=told)
-        if is_dead:
-            await self._delivery.dead(moved, reason or "")
-        else:
-            await self._delivery.ack()
-        return str(state)
-
-    async def _again(self, stopped: Stop) -> str:
-        """Back into the queue, to be tried after a growing pause."""
-        config = self._parts.config
-        delay = config.retry_base_s * 2 ** (self.record.attempt - 1)
-        before = BENIGN[1] if stopped.kind == "away" else ENGINE
-        waiting = await self._queued(reason=before + stopped.reason)
-        if waiting is None:
-            return await self._lost()
-        await self._delivery.back(waiting, delay)
-        self._parts.metrics.retries.inc()
-        told = {"job": self.key, "attempt": waiting.attempt}
-        log.warning("job tried again in %.0f s: %s", delay, waiting.reason, extra=told)
-        return "retried"
-
-    async def _given_back(self) -> str:
-        """To another worker, as if this one had never had it."""
-        waiting = await self._queued(
-            reason=f"{GIVEN_BACK}its worker was asked to end", attempt=self.record.attempt - 1
-        )
-        if waiting is None:
-            return await self._lost()
-        await self._delivery.release()
-        log.info("job given back", extra={"job": self.key})
-        return "released"
-
-    async def _queued(self, **fields: Any) -> JobRecord | None:
-        images = self.current.images
-        self.is_loose = True
-        return await self._holding(
-            lambda: self._parts.state.move(
-                self.key, self.record.fence, "queued", images=images, **fields
-            )
-        )
-
-    async def _lost(self) -> str:
-        """Another has the claim, or it was ended: ours to drop, unless nobody is there for it."""
-        self.is_loose = True
-        self._parts.metrics.lost_claims.inc()
-        found = await self._parts.state.get(self.key)
-        log.warning("claim lost; result dropped", extra={"job": self.key})
-        if found is not None and found.is_ended:
-            await self._delivery.ack()
-        else:  # one message too many is harmless, one too few is a lost job
-            again = found or self._delivery.record
-            await self._delivery.back(again, self._parts.config.lease_s)
-        return "lost"
-
-    async def _holding(self, call: Callable[[], Any]) -> JobRecord | None:
-        """`call` a compare and set; where the state lost the record, give it back and call again.
-
-        None: the claim is another's.
-        """
-        told: JobRecord | None = await call()
-        if told is not None or await self._parts.state.get(self.key) is not None:
-            return told
-        lease = {"lease_until": time.time() + self._parts.config.lease_s, "state": "running"}
-        restored = await self._parts.state.restore(self.current.model_copy(update=lease))
-        if restored.fence != self.record.fence:
-            return None
-        log.warning("record restored: the state had lost it", extra={"job": self.key})
-        again: JobRecord | None = await call()
-        return again
-
-    async def _patiently(self, call: Callable[[], Any]) -> Any:
-        return await patiently(call, self._parts.config.patience_s)
 
 
 def is_suspect(record: JobRecord, *, redelivered: bool) -> bool:
@@ -324,7 +218,7 @@ def is_suspect(record: JobRecord, *, redelivered: bool) -> bool:
     """
     if record.attempt <= 1 and not redelivered:
         return False
-    return not (record.reason or "").startswith(tuple(BENIGN))
+    return not (record.reason or "").startswith(BENIGN)
 
 
 def indexes_left(jobs: Sequence[Job]) -> int:
