@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -277,3 +278,23 @@ def test_killed_again_and_again_it_makes_every_job_once(up, tmp_path):
         data = (images / job["id"][:32] / "0.png").read_bytes()
         assert hashlib.sha256(data).hexdigest() == job["images"][0]["sha256"]
         assert png.read(data).request.block == Block(prompt=f"picture {number}", seed=number)
+
+
+def test_told_to_stop_while_it_waits_for_a_server_it_ends(tmp_path):
+    nowhere = {"broker": "amqp://a:b@127.0.0.1:1/", "redis": "redis://127.0.0.1:1/0"}
+    own = {"store": str(tmp_path / "images"), "secret": "a" * 20}
+    process = ServiceProcess(tmp_path, "web", settings=nowhere | own)
+
+    def start() -> None:
+        with pytest.raises(AssertionError, match="did not start"):
+            process.start()
+
+    starting = threading.Thread(target=start)
+    starting.start()
+    until(lambda: "starting" in process.log_text())
+
+    os.kill(process.pid, signal.SIGTERM)
+
+    starting.join()
+    assert process.wait() == 0
+    process.close()

@@ -1,5 +1,6 @@
 """`teststrip service keys|dead|status|ratings`: what an operator asks."""
 
+import logging
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,8 @@ def read_settings() -> Any:
     """The service's settings. Raises ConfigError."""
     from teststrip.serve.environment import read_config
 
+    for name in ("aio_pika", "aiormq"):  # a server that is away is told once, in our words
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return read_config()
 
 

@@ -126,7 +126,7 @@ class ServiceProcess:
 
     def log_text(self) -> str:
         """Its log so far."""
-        return self._log.read_text()
+        return self._log.read_text() if self._log.exists() else ""
 
     def log(self) -> list[dict[str, Any]]:
         """The lines of its log that are JSON."""

@@ -6,7 +6,7 @@ planning   images, time, cost and power             comparing  two recipes head 
 confirming the leaders on held-out images           people     votes
 champion, winner   a confirmed recipe registered and exported
 selecting  a training's checkpoint by its records, its scale by a study
-service    the service's parts; service_run its processes, service_admin what operators ask
+service    the service's parts; service_run, service_life its processes, service_admin its operator
 ratings    what people said of champions in production
 """
 

@@ -114,31 +114,36 @@ def _with(parts: "Parts", work: Callable[["Parts"], Awaitable[T]]) -> T:
 
 async def _status(parts: "Parts") -> dict[str, Any]:
     is_apart = parts.config.kind == "apart"
-    ready, opened = {}, {}
     told: dict[str, Any] = {"kind": parts.config.kind}
-    for name in ("state", "store", "queue"):
-        part = getattr(parts, name)
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                await part.open()
-            ready[name], opened[name] = True, part
-        except (StorageError, TimeoutError) as exc:
-            ready[name] = False
-            told.setdefault("faults", {})[name] = str(exc) or f"no answer in {PATIENCE_S:.0f} s"
+    every = ("state", "store", "queue")
+    faults = dict(
+        zip(every, await asyncio.gather(*(_fault(getattr(parts, n)) for n in every)), strict=True)
+    )
+    ready = {name: fault is None for name, fault in faults.items()}
+    if not all(ready.values()):
+        told["faults"] = {name: fault for name, fault in faults.items() if fault}
     try:
-        if "state" in opened:
+        if ready["state"]:
             told |= await _jobs(parts)
-        if "queue" in opened:
+        if ready["queue"]:
             told["dead"] = await parts.queue.dead_depth()
     finally:
-        for part in reversed(opened.values()):
-            await part.close()
+        await parts.close()
     if not is_apart:
         pid = FolderLock(parts.home / service.PLACE, "the service").holder()
         told["running"], told["pid"] = pid is not None, pid
     else:
         told["running"] = bool(told.get("workers"))
     return told | {"ready": ready}
+
+
+async def _fault(part: Any) -> str | None:
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await part.open()
+    except (StorageError, TimeoutError) as exc:
+        return str(exc) or f"no answer in {PATIENCE_S:.0f} s"
+    return None
 
 
 async def _jobs(parts: "Parts") -> dict[str, Any]:

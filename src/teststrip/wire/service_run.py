@@ -3,16 +3,16 @@
 import asyncio
 import logging
 import os
-import signal
 import socket
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from teststrip.errors import TeststripError
+from teststrip.errors import ConfigError
 from teststrip.lock import FolderLock
 from teststrip.wire import service
+from teststrip.wire.service_life import Job, StoppedEarly, opened, together
 from teststrip.wire.serving import Address, below, bound, url
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Say = Callable[[str], None]
-Job = Coroutine[Any, Any, Any]
 GOODBYE_S = 10  # for requests under way when a web process ends
 
 
@@ -62,7 +61,8 @@ def _run(process: Job) -> None:
     from teststrip.serve.operate import tracing
 
     try:
-        asyncio.run(process)
+        with suppress(StoppedEarly):
+            asyncio.run(process)
     finally:
         tracing.close()  # sends what is left
 
@@ -81,67 +81,45 @@ def _ready(
 async def _up(parts: "Parts", listening: socket.socket, address: Address, say: Say) -> None:
     from teststrip.serve.operate import gpu
     from teststrip.serve.operate.sweeper import Sweeper
+    from teststrip.serve.worker.worker import Worker
 
-    champions = await asyncio.to_thread(_champions, parts)  # it looks once before it returns
-    worker = _made_worker(parts, "up", champions)
-    stop = _stop_on_signals()
-    await parts.open()
-    try:
+    stepper = service.stepper_factory(parts.config)
+    async with opened(parts) as (stop, champions):
         taken = await take_up_again(parts)
         if taken:
             log.info("%d jobs were open when the service ended; they go on", taken)
         server = _server(parts, address, champions)
+        worker = Worker(parts, stepper, "up", champions)
         say(url(address, listening))
-        await _together(
-            stop,
-            {
-                "worker": worker.run(stop),
-                "sweeper": Sweeper(parts, f"up-{os.getpid()}").run(stop),
-                "numbers": gpu.watch(parts.metrics, stop),
-            },
-            server=server,
-            listening=listening,
-        )
-    finally:
-        await parts.close()
-        _close(champions)
+        jobs = {
+            "worker": worker.run(stop),
+            "sweeper": Sweeper(parts, f"up-{os.getpid()}").run(stop),
+            "numbers": gpu.watch(parts.metrics, stop),
+        }
+        await together(stop, jobs, server, listening)
 
 
 async def _web(parts: "Parts", listening: socket.socket, address: Address, say: Say) -> None:
     from teststrip.serve.operate.sweeper import Sweeper
 
-    champions = await asyncio.to_thread(_champions, parts)  # it looks once before it returns
-    stop = _stop_on_signals()
-    await parts.open()
-    try:
+    async with opened(parts) as (stop, champions):
         who = f"{socket.gethostname()}-{os.getpid()}"
         server = _server(parts, address, champions)
         say(url(address, listening))
-        await _together(
-            stop, {"sweeper": Sweeper(parts, who).run(stop)}, server=server, listening=listening
-        )
-    finally:
-        await parts.close()
-        _close(champions)
+        await together(stop, {"sweeper": Sweeper(parts, who).run(stop)}, server, listening)
 
 
 async def _worker(parts: "Parts", name: str, say: Say) -> None:
     from teststrip.serve.operate import gpu
+    from teststrip.serve.worker.worker import Worker
 
-    champions = await asyncio.to_thread(_champions, parts)  # it looks once before it returns
-    worker = _made_worker(parts, name, champions)
-    stop = _stop_on_signals()
-    shown = _show_numbers(parts)
-    await parts.open()
-    try:
-        say(name)
-        await _together(
-            stop, {"worker": worker.run(stop), "numbers": gpu.watch(parts.metrics, stop)}
-        )
-    finally:
-        await parts.close()
-        _close(champions)
-        shown()
+    stepper = service.stepper_factory(parts.config)
+    with _numbers_shown(parts):
+        async with opened(parts) as (stop, champions):
+            worker = Worker(parts, stepper, name, champions)
+            say(name)
+            jobs = {"worker": worker.run(stop), "numbers": gpu.watch(parts.metrics, stop)}
+            await together(stop, jobs)
 
 
 async def take_up_again(parts: "Parts") -> int:
@@ -194,8 +172,6 @@ def _server(
         """Leaves signals to us: the worker ends first."""
 
         def capture_signals(self) -> Any:
-            from contextlib import nullcontext
-
             return nullcontext()
 
     keys = service.key_ring(parts.config)
@@ -218,30 +194,13 @@ def _hosts(address: Address, this_machine: bool) -> tuple[str, ...]:
     return ("*",)
 
 
-def _made_worker(parts: "Parts", name: str, champions: "ChampionWatch | None") -> Any:
-    from teststrip.serve.worker.worker import Worker
-
-    return Worker(parts, service.stepper_factory(parts.config), name, champions)
-
-
-def _champions(parts: "Parts") -> "ChampionWatch | None":
-    if not parts.config.champion:
-        return None
-    from teststrip.serve.champion import ChampionWatch
-
-    return ChampionWatch(parts.config, parts.home)
-
-
-def _close(champions: "ChampionWatch | None") -> None:
-    if champions is not None:
-        champions.close()
-
-
-def _show_numbers(parts: "Parts") -> Callable[[], None]:
-    """The worker's numbers on a port of their own, if one is set; gives what ends it."""
+@contextmanager
+def _numbers_shown(parts: "Parts") -> Iterator[None]:
+    """The worker's numbers on a port of their own, if one is set."""
     config = parts.config
     if config.metrics_port == 0:
-        return lambda: None
+        yield
+        return
     from prometheus_client import start_http_server
 
     try:
@@ -249,68 +208,14 @@ def _show_numbers(parts: "Parts") -> Callable[[], None]:
             config.metrics_port, config.metrics_host, parts.metrics.registry
         )
     except OSError as exc:
-        from teststrip.errors import ConfigError
-
         raise ConfigError(
             f"TESTSTRIP_SERVICE_METRICS_PORT={config.metrics_port}: cannot be listened at on "
             f"{config.metrics_host}: {exc.strerror or exc}"
         ) from exc
 
-    def end() -> None:
+    try:
+        yield
+    finally:
         server.shutdown()
         server.server_close()
         thread.join()
-
-    return end
-
-
-def _stop_on_signals() -> asyncio.Event:
-    """SIGTERM and Ctrl-C ask to stop; asked a second time, the process ends at once.
-
-    Nothing is lost then either: what was accepted is on disk or in the broker.
-    """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def asked(which: signal.Signals) -> None:
-        if stop.is_set():
-            log.warning("ended at once; what was not finished goes on at the next start")
-            os._exit(0 if which == signal.SIGTERM else 130)
-        log.info("stopping: what is under way is finished; once more ends at once")
-        stop.set()
-
-    for which in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(which, asked, which)
-    return stop
-
-
-async def _together(
-    stop: asyncio.Event,
-    jobs: dict[str, Job],
-    server: "uvicorn.Server | None" = None,
-    listening: socket.socket | None = None,
-) -> None:
-    """Run all until `stop`; the web answers until the others are done.
-
-    Where one of them fails, all end and its fault is raised: half a service helps nobody.
-    """
-    tasks = {asyncio.create_task(job, name=name) for name, job in jobs.items()}
-    web = None
-    if server is not None:
-        sockets = [listening] if listening is not None else None
-        web = asyncio.create_task(server.serve(sockets=sockets), name="web")
-    every = tasks | ({web} if web else set())
-    asked = asyncio.create_task(stop.wait())
-    await asyncio.wait({asked, *every}, return_when=asyncio.FIRST_COMPLETED)
-    stop.set()
-    await asyncio.wait({asked, *tasks})
-    if server is not None and web is not None:
-        server.should_exit = True
-        await asyncio.wait({web})
-    for task in every:
-        with suppress(asyncio.CancelledError):
-            fault = task.exception()
-            if fault is not None:
-                if not isinstance(fault, TeststripError):
-                    log.error("%s failed", task.get_name(), exc_info=fault)
-                raise fault
