@@ -219,6 +219,8 @@ class ServiceGenerator:
     def _outcome(self, job: _Job, view: dict[str, Any]) -> Outcome | None:
         """The picture or the failure of an ended job; None where it was lost."""
         request, state = job.request, view["state"]
+        if state == "cancelled" and job.is_known:
+            return None  # by the end of an earlier run, which its worker has only now seen
         if state in ("failed", "cancelled"):
             reason = view.get("reason") or f"the job was {state} at the service"
             return Failure(request, job.key, reason)
