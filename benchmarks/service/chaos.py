@@ -44,6 +44,7 @@ class Trial:
         self.refusals: Counter[str] = Counter()
         self.began = time.monotonic()
         self.submitted = 0
+        self.lost = 0.0
         self._calm = asyncio.Event()
 
     async def run(self) -> None:
@@ -75,7 +76,8 @@ class Trial:
         if job.kind == "cancel":
             await asyncio.sleep(self.rng.uniform(0, 3))
             answer = await self._ask("POST", f"/api/jobs/{job.name}/cancel", job)
-            job.was_cancelled = answer.json()["state"] == "cancelled"
+            if answer.json()["state"] == "cancelled":
+                job.cancelled = time.time()
 
     async def _ask(self, method: str, path: str, job: Job, **more: Any) -> httpx.Response:
         """As any careful client: the same again until there is an answer that is one."""
@@ -150,6 +152,8 @@ class Trial:
             else:
                 self.rng.choice(self.cluster.webs).kill()
             self.events.append((began - self.began, what, time.monotonic() - began))
+            if "--lose-data" in verb:
+                self.lost = time.time()
 
 
 def stored(given: dict[str, object]) -> dict[str, bytes]:
@@ -204,7 +208,6 @@ def report(
     times = waits(trial.jobs) or [0.0]
     by_kind = Counter((job.kind, job.state or "stuck") for job in trial.jobs if job.told)
     chance = sum(j.kind in {"plain", "cancel"} and j.state == "failed" for j in trial.jobs)
-    revived = sum(job.was_cancelled and job.state == "done" for job in trial.jobs)
     seen = {job.state for job in trial.jobs if job.told}
     states = [s for s in ("done", "failed", "cancelled", "") if s in seen]
     lines = [
@@ -238,7 +241,8 @@ def report(
         f"| requests answered 503 or not at all, and sent again | {sum(trial.refusals.values())} |",
         f"| stuck or lost | {counts['stuck']} |",
         f"| failed because their workers were killed {args.attempts} times | {chance} |",
-        f"| told that they were cancelled, and made all the same after Redis lost it | {revived} |",
+        f"| told that they were cancelled, and made all the same, for Redis lost it "
+        f"| {counts['revived']} |",
         f"| other faults | {sum(n for name, n in counts.items() if name.startswith('fault'))} |",
         f"| messages left in the queue at the end | {left[0]} |",
         f"| dead letters kept for an operator | {left[1]} |",
@@ -287,7 +291,7 @@ def main() -> None:
             trial = Trial(args, cluster, jobs)
             asyncio.run(trial.run())
             left = asyncio.run(left_in_queue(given))
-        counts = judge(jobs, stored(given))
+        counts = judge(jobs, stored(given), trial.lost)
         table = report(args, trial, counts, left)
     print(table)
     for job in jobs:

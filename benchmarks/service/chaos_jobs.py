@@ -23,7 +23,7 @@ class Job:
     told: dict[str, Any] | None = None  # the answer that accepted it
     end: dict[str, Any] | None = None  # the last answer
     sent: float = 0.0
-    was_cancelled: bool = False  # the answer to its cancelling said so
+    cancelled: float | None = None  # when an answer said that it is, seconds since 1970
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -70,10 +70,10 @@ def planned(count: int, seed: int) -> list[Job]:
     return jobs
 
 
-def judge(jobs: list[Job], objects: dict[str, bytes]) -> Counter[str]:
+def judge(jobs: list[Job], objects: dict[str, bytes], lost: float = 0.0) -> Counter[str]:
     """Note every fault at its job; `objects`: all that lies in the store, by key below jobs/.
 
-    Counts outcomes and faults by their words.
+    `lost`: when Redis lost its data. Counts outcomes and faults by their words.
     """
     counts: Counter[str] = Counter()
     allowed = set()
@@ -84,6 +84,10 @@ def judge(jobs: list[Job], objects: dict[str, bytes]) -> Counter[str]:
         key = job.name[:32]
         allowed |= {f"{key}/{k}.png" for k in range(len(job.wish["seeds"]))} | {f"{key}/job.json"}
         counts[job.state or "stuck"] += 1
+        if job.cancelled is not None and job.state == "done":
+            # Known by Redis alone, until a worker finds its message.
+            is_lost = job.cancelled < lost
+            counts["revived" if is_lost else "fault: told as cancelled, and made"] += 1
         for fault in _faults(job, objects, key):
             job.faults.append(fault)
             counts[f"fault: {fault}"] += 1

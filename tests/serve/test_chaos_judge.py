@@ -77,6 +77,14 @@ def test_ends_that_are_not_right(done, kind, end, fault):
     assert any(fault in found for found in faults(job, objects))
 
 
+def test_a_job_told_as_cancelled_is_made_only_where_redis_lost_that(done):
+    job, objects = done
+    job.kind, job.cancelled = "cancel", 100.0
+
+    assert chaos.judge([job], objects, lost=101.0)["revived"] == 1
+    assert faults(job, objects) == {"told as cancelled, and made"}
+
+
 def test_a_job_whose_workers_were_all_killed_may_fail_with_that_reason(done):
     job, objects = done
     job.end = {"state": "failed", "reason": "the worker died 4 times while making it"}
