@@ -34,6 +34,17 @@ EMPTY_S = 90.0  # longer than the longest pause of the queue
 AT_ONCE = 8
 
 
+INTRODUCTION = """\
+Jobs are sent by clients that repeat what is not answered, with an Idempotency-Key each, while
+workers, webs, RabbitMQ, Redis and the S3 server are killed, restarted or refuse. A supervisor starts
+processes anew. Afterwards each job must have ended, and each picture that is told or lies in the
+bucket is compared, byte for byte, with the one that its seed makes; a picture too few, too many or
+wrong, a job that is stuck, or one that failed without a true reason is a fault. *Plain* jobs must be
+done, *fault* jobs fail with the engine's reason, *poison* jobs kill each worker that takes them up
+and must fail within their attempts, *cancel* jobs are cancelled within three seconds.
+"""
+
+
 class Trial:
     """Submits the jobs, kills, waits, and keeps what happened."""
 
@@ -298,7 +309,7 @@ def main() -> None:
         for fault in job.faults:
             print(f"{job.name} ({job.kind}, {job.state or 'open'}): {fault}", file=sys.stderr)
     if args.out:
-        args.out.write_text(f"# The service under chaos\n\n{table}")
+        args.out.write_text(f"# The service under chaos\n\n{INTRODUCTION}\n{table}")
     is_wrong = left[0] or counts["accepted"] != len(jobs)
     sys.exit(1 if is_wrong or any(name.startswith("fault") for name in counts) else 0)
 
