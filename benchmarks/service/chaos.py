@@ -36,12 +36,13 @@ AT_ONCE = 8
 
 INTRODUCTION = """\
 Jobs are sent by clients that repeat what is not answered, with an Idempotency-Key each, while
-workers, webs, RabbitMQ, Redis and the S3 server are killed, restarted or refuse. A supervisor starts
-processes anew. Afterwards each job must have ended, and each picture that is told or lies in the
-bucket is compared, byte for byte, with the one that its seed makes; a picture too few, too many or
-wrong, a job that is stuck, or one that failed without a true reason is a fault. *Plain* jobs must be
-done, *fault* jobs fail with the engine's reason, *poison* jobs kill each worker that takes them up
-and must fail within their attempts, *cancel* jobs are cancelled within three seconds.
+workers, webs, RabbitMQ, Redis and the S3 server are killed, restarted or refuse. A supervisor
+starts processes anew. Afterwards each job must have ended, and each picture that is told or lies
+in the bucket is compared, byte for byte, with the one that its seed makes; a picture too few, too
+many or wrong, a job that is stuck, or one that failed without a true reason is a fault. *Plain*
+jobs must be done, *fault* jobs fail with the engine's reason, *poison* jobs kill each worker that
+takes them up and must fail within their attempts, *cancel* jobs are cancelled within three
+seconds.
 """
 
 
