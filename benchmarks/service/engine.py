@@ -1,6 +1,6 @@
 """The engine under load: a Poisson trace of mixed recipes, served three ways.
 
-    python benchmarks/service/engine.py --out docs/service-engine.md
+    python benchmarks/service/engine.py --out docs/service-engine.md    (ten minutes on 2 cores)
     python benchmarks/service/engine.py --quick
 
 Step batching (the engine), one job at a time and call-level batching (the plain diffusers pipeline,
@@ -146,8 +146,8 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--rows", type=int, default=24)
-    parser.add_argument("--count", type=int, default=160)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--count", type=int, default=120)
+    parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--loads", type=float, nargs="*", default=[0.5, 0.8, 1.0, 1.5])
     parser.add_argument("--alike", type=float, nargs="*", default=[0.0, 0.5])
     parser.add_argument("--quick", action="store_true", help="16 requests, once, two loads")
