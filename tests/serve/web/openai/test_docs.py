@@ -21,7 +21,7 @@ def test_the_python_examples_run_one_after_the_other(live, capsys):
     with live() as service:
         names: dict[str, object] = {}
         try:
-            for block in blocks("python"):
+            for block in blocks("py"):
                 assert "client" in block
                 exec(block.replace(ADDRESS, service.url), names)
         finally:
@@ -34,7 +34,7 @@ def test_the_python_examples_run_one_after_the_other(live, capsys):
 
 def test_the_curl_example_gives_an_address(live):
     with live() as service:
-        (block,) = blocks("sh")
+        (block,) = blocks("bash")
         done = subprocess.run(
             ["bash", "-c", block.replace(ADDRESS, service.url)], capture_output=True, check=True
         )
