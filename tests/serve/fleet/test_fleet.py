@@ -12,7 +12,6 @@ from teststrip.errors import ConfigError, GenerationError
 from teststrip.recipe import Block, Lora, Recipe, Request
 from teststrip.records import Failure, Generation, Progress
 from teststrip.serve.fleet import ServiceGenerator
-from teststrip.serve.store.s3 import S3Store
 from teststrip.serve.web.keys import KeyRing
 from teststrip.testing.conformance import GeneratorConformance, some_requests
 from teststrip.testing.instant import InstantStepper
@@ -176,8 +175,7 @@ def test_a_service_that_takes_small_batches_gets_them(a_service) -> None:
 def test_pictures_are_read_from_the_store_without_the_services_key(a_service, tmp_path, s3) -> None:
     ring = KeyRing(tmp_path / "keys.json")
     _, secret = ring.add("study", ["study"])
-    store = S3Store(s3.bucket, endpoint=s3.endpoint)
-    with a_service(keys=ring, store=store) as service:
+    with a_service(keys=ring, store=f"s3://{s3.bucket}", s3_endpoint=s3.endpoint) as service:
         generator = ServiceGenerator(service.url, SecretStr(secret))
         made = list(generator.generate(requests("in a bucket")))
         generator.close()
