@@ -1,48 +1,28 @@
-"""Who may ask: only this machine, or whoever knows the password; and only from our own pages.
+"""Who may ask the studio: this machine, or whoever knows the password; and from our own pages.
 
-Cross-site requests are refused three times over: the Host header must be ours (against DNS
-rebinding), `Sec-Fetch-Site` or `Origin` must not name another site, and a form must hold the token
-of a cookie that other sites can neither read nor set (OWASP: double submit).
+What every web app of ours asks of a request (host, site, form token, headers) is in
+`teststrip.guard`.
 """
 
 import hmac
-import ipaddress
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from urllib.parse import urlsplit
 
 from fastapi import HTTPException, Request
 from fastapi.responses import Response
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.types import ASGIApp
 
+from teststrip import guard
 from teststrip.errors import ConfigError
+from teststrip.guard import CSRF, SAFE, is_loopback
 
-CSRF, SESSION = "teststrip_csrf", "teststrip_session"
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+SESSION = "teststrip_session"
 OPEN_PATHS = ("/login", "/static/")
 SHORTEST_PASSWORD = 12
 MOST_SESSIONS, FAILED_LOGIN_S = 1000, 1.0
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
-        "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
 Next = Callable[[Request], Awaitable[Response]]
-
-
-def is_loopback(host: str) -> bool:
-    """127.0.0.0/8, ::1 or localhost."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def check_bind(host: str, password: str | None) -> None:
@@ -70,24 +50,22 @@ class Guard(BaseHTTPMiddleware):
 
     async def dispatch(self, request: Request, call_next: Next) -> Response:
         """Refuse, or pass on with `request.state.csrf` set."""
-        token = request.cookies.get(CSRF, "")
-        fresh = len(token) != 43
-        request.state.csrf = token = secrets.token_urlsafe(32) if fresh else token
+        token, fresh = guard.token_of(request.cookies)
+        request.state.csrf = token
         request.state.log_in, request.state.needs_password = self._log_in, bool(self._password)
         refused = self._refused(request)
         response = refused if refused is not None else await call_next(request)
-        for name, value in HEADERS.items():
+        for name, value in guard.HEADERS.items():
             response.headers.setdefault(name, value)
         if fresh:
             response.set_cookie(CSRF, token, httponly=True, samesite="strict")
         return response
 
     def _refused(self, request: Request) -> Response | None:
-        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-        if "*" not in self._hosts and not is_loopback(host) and host.lower() not in self._hosts:
+        if not guard.is_our_host(request.headers.get("host", ""), self._hosts):
             return Response("unknown host; name it with --allow-host", 421)
         path = request.url.path.removeprefix(str(request.scope.get("root_path", "")))
-        if request.method not in SAFE and _is_foreign(request):
+        if request.method not in SAFE and guard.is_foreign(request.headers):
             return Response("this request came from another site", 403)
         if self._password is None or path.startswith(OPEN_PATHS) or self._knows(request):
             return None
@@ -117,14 +95,6 @@ class Guard(BaseHTTPMiddleware):
         return session
 
 
-def _is_foreign(request: Request) -> bool:
-    site = request.headers.get("sec-fetch-site")
-    if site is not None:
-        return site not in {"same-origin", "none"}
-    origin = request.headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
-
-
 async def form_token(request: Request) -> None:
     """For every route: what changes something holds the token: a header, or form field `csrf`."""
     if request.method in SAFE:
@@ -135,6 +105,5 @@ async def form_token(request: Request) -> None:
     bearer = request.headers.get("authorization", "").lower().startswith("bearer ")
     if bearer and request.state.needs_password:  # no browser sends it by itself
         return
-    cookie = request.cookies.get(CSRF, "")
-    if not cookie or not hmac.compare_digest((given or "").encode(), cookie.encode()):
+    if not guard.is_token(given, request.cookies):
         raise HTTPException(403, "the form is too old or not ours; load the page again")

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from teststrip.guard import CSRF
 from teststrip.serve.web import gate
-from teststrip.serve.web.guard import CSRF
 
 pytestmark = pytest.mark.anyio
 BODY = json.dumps({"prompt": "a cat"}).encode()

@@ -12,8 +12,9 @@ from fastapi import Request
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from teststrip import guard
 from teststrip.serve.operate.metrics import Metrics
-from teststrip.serve.web import guard, problems
+from teststrip.serve.web import problems
 from teststrip.serve.web.problems import Problem
 
 BODY_S = 60  # a body that takes longer to arrive is refused

@@ -9,8 +9,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
 from teststrip.errors import StorageError
+from teststrip.guard import is_loopback
 from teststrip.serve.web.callers import caller
-from teststrip.serve.web.guard import is_loopback
 from teststrip.serve.web.problems import told
 from teststrip.serve.web.routes_jobs import parts_of
 

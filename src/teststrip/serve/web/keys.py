@@ -18,8 +18,8 @@ from pydantic import Field
 from teststrip.config import parse
 from teststrip.errors import ConfigError
 from teststrip.files import storage_error, write_atomic
+from teststrip.guard import is_loopback
 from teststrip.recipe import Frozen
-from teststrip.serve.web.guard import is_loopback
 
 log = logging.getLogger(__name__)
 Scope = Literal["generate", "people", "study", "admin"]

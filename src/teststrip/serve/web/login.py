@@ -6,7 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from teststrip.serve.web import callers, guard, rendering
+from teststrip import guard
+from teststrip.serve.web import callers, rendering
 from teststrip.serve.web.callers import Caller
 from teststrip.serve.web.problems import Problem
 
