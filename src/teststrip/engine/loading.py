@@ -18,6 +18,11 @@ PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 log = logging.getLogger(__name__)
 
 
+def is_here(model: str) -> bool:
+    """Is it shipped or a folder on this machine, so that nothing need be downloaded?"""
+    return (MODELS / model / "model_index.json").is_file() or Path(model).expanduser().is_dir()
+
+
 def find_folder(model: str, revision: str | None = None) -> Path:
     """The local folder of a model: a shipped name, a path, or a hub id (downloaded by diffusers).
 

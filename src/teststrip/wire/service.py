@@ -82,6 +82,16 @@ def stepper_factory(config: "ServiceConfig") -> "OpenStepper":
     return opened
 
 
+def recommended(config: "ServiceConfig") -> dict[str, dict[str, Any]]:
+    """Model -> the recipe fields that its folder names, of the models that lie on this machine.
+
+    Read without torch, so that the first job does not have to wait for a worker's word.
+    """
+    from teststrip.engine.loading import default_fields, find_folder, is_here
+
+    return {name: default_fields(find_folder(name)) for name in config.models if is_here(name)}
+
+
 def _check_role(config: "ServiceConfig", role: Role) -> None:
     if role in ("web", "worker") and config.kind == "one process":
         raise ConfigError(

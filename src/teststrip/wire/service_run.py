@@ -175,7 +175,13 @@ def _server(
             return nullcontext()
 
     keys = service.key_ring(parts.config)
-    app = create_app(parts, champions=champions, keys=keys, hosts=_hosts(address, keys is None))
+    app = create_app(
+        parts,
+        champions=champions,
+        keys=keys,
+        hosts=_hosts(address, keys is None),
+        recommended=service.recommended(parts.config),
+    )
     config = uvicorn.Config(
         below(app, address.root_path),
         log_config=None,

@@ -96,10 +96,14 @@ def open_web(parts_of):
     """Opens a web: `async with open_web(keys=ring, champions=..., max_steps=50) as web`."""
 
     @asynccontextmanager
-    async def opened(*, keys=None, champions=None, hosts=(), **fields) -> AsyncIterator[Web]:
+    async def opened(
+        *, keys=None, champions=None, hosts=(), recommended=None, **fields
+    ) -> AsyncIterator[Web]:
         parts = parts_of(**fields)
         await parts.open()
-        app = create_app(parts, champions=champions, keys=keys, hosts=hosts)
+        app = create_app(
+            parts, champions=champions, keys=keys, hosts=hosts, recommended=recommended
+        )
         transport = httpx.ASGITransport(app)
         try:
             async with httpx.AsyncClient(

@@ -6,8 +6,10 @@ import pytest
 
 from teststrip.errors import ConfigError, StorageError
 from teststrip.recipe import Recipe
+from teststrip.serve.config import ServiceConfig
 from teststrip.serve.jobs.job import Champion
 from teststrip.serve.state.base import WorkerCard
+from teststrip.wire.service import recommended
 
 pytestmark = pytest.mark.anyio
 
@@ -132,3 +134,10 @@ async def test_what_the_last_worker_told_is_known_when_it_is_gone(open_web):
         assert (await web.post())["recipe"]["steps"] == 3
         models = (await web.client.get("/api/models")).json()["models"]
         assert (models[0]["fingerprint"], models[0]["workers"]) == ("abc", 0)
+
+
+async def test_before_a_worker_told_its_model_the_folder_of_the_model_is_believed(open_web):
+    async with open_web(recommended=recommended(ServiceConfig())) as web:
+        made = await web.post()
+
+        assert (made["recipe"]["steps"], made["recipe"]["guidance"]) == (12, 2)

@@ -1,6 +1,7 @@
 """create_app: the API and the pages put together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -32,11 +33,13 @@ def create_app(
     champions: Champions | None = None,
     keys: KeyRing | None = None,
     hosts: Sequence[str] = (),
+    recommended: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> FastAPI:
     """The service's web. `parts` are opened and closed by whoever made them.
 
     `keys` None: no key is asked for, everybody is the caller "local", and only this machine's host
-    names are answered to (and `hosts`). `app.state`: parts, catalog, keys, etas, signer.
+    names are answered to (and `hosts`). `recommended`: model -> the recipe fields that its makers
+    name, for as long as no worker has told them. `app.state`: parts, catalog, keys, etas, signer.
     Raises ConfigError for faults in the files of recipes and templates.
     """
     app = FastAPI(
@@ -50,7 +53,7 @@ def create_app(
     config = parts.config
     app.state.parts = parts
     app.state.keys = keys
-    app.state.catalog = Catalog(parts, champions)
+    app.state.catalog = Catalog(parts, champions, recommended or {})
     app.state.champions = champions
     app.state.etas = Etas(parts)
     app.state.signer = Signer(config.the_secret(parts.home))

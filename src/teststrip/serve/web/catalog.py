@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from teststrip.config import parse, read_yaml
@@ -59,7 +60,12 @@ class Resolved:
 class Catalog:
     """What may be named. Raises ConfigError at the start for a file with faults (all of them)."""
 
-    def __init__(self, parts: Parts, champions: Champions | None = None) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        champions: Champions | None = None,
+        recommended: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    ) -> None:
         self._parts, self._champions = parts, champions
         config = parts.config
         self._recipes = _recipes(read_yaml(config.recipes_file)) if config.recipes_file else {}
@@ -69,6 +75,7 @@ class Catalog:
         self._cards: list[WorkerCard] = []
         self._models: dict[str, dict[str, Any]] = {}
         self._looked = float("-inf")
+        self._recommended = recommended
 
     async def resolve(self, name: str) -> Resolved:
         """The recipe behind a name. Raises ConfigError for one that is not known."""
@@ -145,10 +152,14 @@ class Catalog:
         return Resolved(name, crowned.recipe, crowned.champion)
 
     async def _default(self) -> Recipe:
-        """The first model's own defaults, as its worker told them; ours if none ever did."""
+        """The first model's own defaults, as its worker told them or, before, its folder does.
+
+        Ours for a hub model that no worker has opened yet.
+        """
         model = self._parts.config.models[0]
-        told = (await self.models()).get(model, {})
-        return parse(Recipe, {"model": model} | dict(told.get("defaults", {})), model)
+        told = (await self.models()).get(model, {}).get("defaults")
+        fields = self._recommended.get(model, {}) if told is None else told
+        return parse(Recipe, {"model": model} | dict(fields), model)
 
 
 def _recipes(data: Any) -> dict[str, Recipe]:
