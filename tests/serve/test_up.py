@@ -175,6 +175,7 @@ def test_the_built_in_model_answers_on_a_cpu(up):
 def test_the_web_never_loads_torch():
     code = (
         "import sys; import teststrip.wire.service_run, teststrip.serve.web.app, "
+        "teststrip.engine.loading, "
         "teststrip.serve.operate.sweeper, teststrip.serve.queue.rabbit, "
         "teststrip.serve.state.redis, teststrip.serve.store.s3; "
         "heavy = {'torch', 'diffusers', 'transformers', 'pandas', 'mlflow'}; "
