@@ -8,11 +8,12 @@ import pytest
 
 from teststrip.errors import StorageError
 from teststrip.serve.jobs.job import JobRecord
+from teststrip.serve.operate.ending import tell_ended
 from teststrip.serve.queue.memory import MemoryQueue
 from teststrip.serve.state.sqlite import SqliteState
 from teststrip.serve.store.folder import FolderStore
 from teststrip.testing.instant import InstantStepper
-from teststrip.testing.one_worker import one_worker, parts_in
+from teststrip.testing.one_worker import STEPS, one_worker, parts_in
 
 pytestmark = pytest.mark.anyio
 
@@ -155,3 +156,23 @@ async def test_a_queue_that_refuses_for_a_while_is_asked_again(tmp_path):
         record = await one.send()
 
         assert (await one.ended(record)).state == "done"
+
+
+@pytest.mark.parametrize("state", ["cancelled", "done", "failed"])
+async def test_a_job_whose_record_was_lost_after_its_end_is_not_made_anew(tmp_path, state):
+    async with one_worker(tmp_path) as one:
+        parts = one.parts
+        name = parts.ids.new()
+        record = JobRecord(
+            id=name.name, key=name.key, prompt="a mug", owner="ann", recipe=STEPS, seeds=(1,)
+        )
+        last = record.changed(state=state, ended=1.0)
+        await tell_ended(parts, last)
+
+        await parts.queue.publish(record)  # the message is there still, the state knows nothing
+        found = await one.ended(record)
+
+        # one that failed was queued anew by an operator
+        assert found.state == ("done" if state == "failed" else state)
+        assert len(found.images) == (1 if state == "failed" else 0)
+        assert found.attempt == 1

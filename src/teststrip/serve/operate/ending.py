@@ -1,7 +1,9 @@
-"""What is left to do when a job ended without a worker: its manifest, and one more in a number."""
+"""Last records of jobs in the store: written where a job ended without a worker, and read again."""
 
 import asyncio
 import logging
+
+from pydantic import ValidationError
 
 from teststrip.errors import StorageError
 from teststrip.serve.jobs.job import JobRecord
@@ -28,3 +30,17 @@ async def tell_ended(parts: Parts, record: JobRecord) -> None:
             exc or "the store hangs",
             extra={"job": record.key},
         )
+
+
+async def last_record(parts: Parts, key: str) -> JobRecord | None:
+    """The last record of an ended job from the store; None where there is none.
+
+    Raises StorageError.
+    """
+    data = await parts.store.get(f"jobs/{key}/job.json")
+    if data is None:
+        return None
+    try:
+        return JobRecord.model_validate_json(data)
+    except ValidationError:  # of another version of the service: as good as none
+        return None

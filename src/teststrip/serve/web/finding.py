@@ -2,10 +2,8 @@
 
 import time
 
-from pydantic import ValidationError
-
-from teststrip.serve.jobs.ids import JobId
 from teststrip.serve.jobs.job import JobRecord
+from teststrip.serve.operate.ending import last_record
 from teststrip.serve.parts import Parts
 from teststrip.serve.web.callers import Caller
 from teststrip.serve.web.problems import Problem
@@ -22,7 +20,7 @@ async def find(parts: Parts, caller: Caller | None, name: str) -> JobRecord | Re
     job = parts.ids.read(name)
     if job is None:
         raise _unknown()
-    record = await parts.state.get(job.key) or await _manifest(parts, job)
+    record = await parts.state.get(job.key) or await last_record(parts, job.key)
     if record is None:
         if time.time() > job.accepted + parts.config.result_ttl_s:
             raise _expired()
@@ -40,17 +38,6 @@ async def find_record(parts: Parts, caller: Caller | None, name: str) -> JobReco
     if isinstance(found, Recovering):
         raise Problem(503, "recovering", NOTE, retry_s=5)
     return found
-
-
-async def _manifest(parts: Parts, job: JobId) -> JobRecord | None:
-    """The last record of an ended job, from the store."""
-    data = await parts.store.get(f"jobs/{job.key}/job.json")
-    if data is None:
-        return None
-    try:
-        return JobRecord.model_validate_json(data)
-    except ValidationError:  # of another version of the service: as good as none
-        return None
 
 
 def _unknown() -> Problem:

@@ -8,6 +8,7 @@ from fastapi.responses import Response
 
 from teststrip.serve.jobs.states import State
 from teststrip.serve.operate import webhooks
+from teststrip.serve.operate.ending import tell_ended
 from teststrip.serve.parts import Parts
 from teststrip.serve.web import accepting, views
 from teststrip.serve.web.callers import Caller, caller
@@ -145,4 +146,6 @@ async def cancel_job(request: Request, job_id: str, who: Who) -> Response:
     if not record.is_ended:
         await webhooks.note(parts_of(request).state, record)  # told when it has ended
         record = await parts_of(request).state.ask_cancel(record.key) or record
+        if record.is_ended:  # its message is still in the queue: should the state be lost,
+            await tell_ended(parts_of(request), record)  # a worker finds here that it is over
     return await views.told(request, record, 200 if record.is_ended else 202)

@@ -11,6 +11,7 @@ from teststrip.errors import ConfigError, GenerationError, StorageError
 from teststrip.recipe import Recipe
 from teststrip.serve.jobs.job import JobRecord
 from teststrip.serve.operate import tracing
+from teststrip.serve.operate.ending import last_record
 from teststrip.serve.parts import Parts
 from teststrip.serve.queue.base import Delivery
 from teststrip.serve.state.base import WorkerCard
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.25
 AHEAD = 4  # one picture more under way for so many places
 PULL_S = 1.0  # a pull waits so long; then it is looked whether to stop
+RESTORED = 10_000  # a record that was lost comes back with a version that leaps (state.rules)
 LOOK_AGAIN_S = 5.0  # a job that another worker holds is asked for again at most so late
 
 
@@ -176,6 +178,9 @@ class Worker:
             config.patience_s,
             lambda: not stop.is_set(),
         )
+        if claimed is not None and await self._was_over(claimed, record):
+            await delivery.ack()
+            return None
         if claimed is not None:
             return Job(self._parts, self._board, self._pictures, delivery, claimed, self._freed.set)
         found = await state.get(record.key)
@@ -189,6 +194,23 @@ class Worker:
         wait = min(max(found.lease_until - time.time(), 0.2), LOOK_AGAIN_S)
         await delivery.back(found, wait)
         return None
+
+    async def _was_over(self, claimed: JobRecord, message: JobRecord) -> bool:
+        """Had it ended before the state lost its record? Then its last one, in the store, holds.
+
+        One that failed may have been queued anew by an operator: it is made.
+        """
+        if claimed.version - message.version < RESTORED:
+            return False
+        with contextlib.suppress(StorageError):
+            last = await last_record(self._parts, claimed.key)
+            if last is not None and last.state in ("done", "cancelled"):
+                images = last.images
+                await self._parts.state.move(
+                    claimed.key, claimed.fence, last.state, images=images, reason=last.reason
+                )
+                return True
+        return False
 
     async def _acknowledge(self, delivery: Delivery, found: JobRecord) -> None:
         """One that ended without a worker still gets its last record into the store."""
