@@ -6,17 +6,19 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from teststrip.errors import MissingExtra
 from teststrip.serve.config import ServiceConfig
 from teststrip.serve.parts import Parts
 from teststrip.serve.web.app import create_app
 from teststrip.serve.web.keys import KeyRing
 from teststrip.serve.worker.stepper import OpenStepper
 from teststrip.serve.worker.worker import Worker
+from teststrip.track.connection import import_mlflow
 from teststrip.wire import service
 from teststrip.wire.serving import Address, bound
 
@@ -38,7 +40,7 @@ class Served:
 
 
 @contextmanager
-def served(
+def served(  # noqa: PLR0915 - the life of one thread
     home: Path,
     open_stepper: OpenStepper | None,
     *,
@@ -50,6 +52,8 @@ def served(
 
     `fields`: those of ServiceConfig.
     """
+    with suppress(MissingExtra):
+        import_mlflow()  # here, not in a thread of the service
     parts = service.parts(home, ServiceConfig(**fields), "up")
     listening = bound(Address("127.0.0.1", 0))
     ready, failed = threading.Event(), []

@@ -44,7 +44,7 @@ class Connection:
         self.experiment = experiment
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or ""
         self._artifacts: str | None = None
-        _import()
+        import_mlflow()
         is_new = False
         if not self.uri:
             home = home.resolve()
@@ -132,7 +132,12 @@ class Connection:
             return client, str(found.experiment_id)
 
 
-def _import() -> None:
+def import_mlflow() -> None:
+    """Import it here and now. Raises MissingExtra.
+
+    Its mappers warn once; another thread that changes filters of warnings meanwhile would let
+    that through, so a program that makes errors of warnings calls this before it has threads.
+    """
     try:
         with warnings.catch_warnings():
             # MLflow 3.17 on SQLAlchemy 2.1: its mappers use a deprecated loader; said once, here

@@ -57,6 +57,9 @@ class Courier:
             except StorageError as exc:
                 pause = min(LONGEST_S, pause * 2)
                 log.warning("thumbs wait, tried again in %.0f s: %s", pause, exc)
+            except Exception:  # what MLflow may raise has no end; thumbs are kept
+                pause = LONGEST_S
+                log.exception("thumbs wait")
 
     async def send(self) -> int:
         """Send what waits; how many. Raises StorageError, MissingExtra: then it waits on."""
