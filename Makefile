@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 test test-slow test-service: export OMP_WAIT_POLICY := PASSIVE
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: setup ## the main job on the built-in model: search, then confirm; writes demo/report.html
 	@TESTSTRIP_HOME=demo/data $(PY) -m teststrip study run examples/demo.yaml --out demo
@@ -75,6 +75,9 @@ bench: setup-dev ## the numbers of docs/benchmarks.md (two hours on 2 cores)
 	@$(PY) benchmarks/engine/adapters.py
 	@$(PY) benchmarks/train/speed.py
 	@$(PY) benchmarks/train/selecting.py
+	@$(PY) benchmarks/service/engine.py --out docs/service-engine.md
+	@scripts/services.sh run $(PY) benchmarks/service/chaos.py --out docs/service-chaos.md
+	@scripts/services.sh run $(PY) benchmarks/service/load.py --out docs/service-load.md
 
 clean: ## remove caches, build output and demo/; .venv stays
 	@rm -rf demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
