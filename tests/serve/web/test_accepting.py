@@ -7,6 +7,8 @@ import pytest
 from teststrip.errors import StorageError
 from teststrip.serve.queue.memory import MemoryQueue
 from teststrip.serve.web import accepting
+from teststrip.serve.web.callers import LOCAL
+from teststrip.serve.web.schemas import Wish
 
 pytestmark = pytest.mark.anyio
 
@@ -71,3 +73,16 @@ async def test_a_second_try_that_waits_too_long_queues_it_itself(web, hanging, m
     assert (first.status_code, second.status_code) == (503, 200)
     assert (await web.record(second.json())).published, "the first try leaves it alone"
     assert (await hanging.pull(1)).record.key == (await web.record(second.json())).key
+
+
+async def test_chance_seeds_of_a_repeated_key_are_the_same_even_where_no_record_is_left(web):
+    async def seeds(key):
+        made = await accepting.fixed(
+            web.parts, web.app.state.catalog, LOCAL, Wish(prompt="a cat", n=2), key
+        )
+        return made.seeds
+
+    assert await seeds("two") == await seeds("two")
+    assert (
+        len({await seeds("two"), await seeds("three"), await seeds(None), await seeds(None)}) == 4
+    )

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import secrets
 import time
 from collections.abc import Mapping
 
@@ -111,7 +110,7 @@ async def fixed(  # noqa: PLR0917
         recipe=resolved.recipe,
         recipe_name=resolved.name,
         champion=resolved.champion,
-        seeds=_seeds(wish),
+        seeds=_seeds(wish, name.key),
         webhook=wish.webhook,
         body_hash=body_hash(wish),
         labels=wish.labels,
@@ -208,8 +207,11 @@ async def _recipe(catalog: Catalog, wish: Wish, faults: list[str]) -> Resolved |
     return None
 
 
-def _seeds(wish: Wish) -> tuple[int, ...]:
+def _seeds(wish: Wish, key: str) -> tuple[int, ...]:
+    """Chance comes from the job's key: a repeated Idempotency-Key asks for the same pictures,
+    also after its record was lost.
+    """
     if wish.seeds is not None:
         return wish.seeds
-    first = wish.seed if wish.seed is not None else secrets.randbits(32)
+    first = wish.seed if wish.seed is not None else int(key[-8:], 16)
     return tuple((first + k) % 2**32 for k in range(wish.n or 1))
