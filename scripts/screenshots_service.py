@@ -24,7 +24,7 @@ TEMPLATES = """\
 studio: a commercial studio photo of {product}, professional contrast lighting
 catalogue: "{product} on a plain white background, soft light"
 """
-PRODUCTS = (("a crown", 4), ("a guitar", 1), ("an apple", 4), ("a camera", 8))
+PRODUCTS = (("a crown", 4), ("a guitar", 1), ("a trophy", 4), ("a shoe", 8))
 
 
 def make(page: Any, product: str, count: int) -> None:
