@@ -8,10 +8,11 @@ import pytest
 
 from teststrip.errors import StorageError
 from teststrip.serve.jobs.job import JobRecord
-from teststrip.serve.operate.ending import tell_ended
+from teststrip.serve.operate.ending import last_record, tell_ended
 from teststrip.serve.queue.memory import MemoryQueue
 from teststrip.serve.state.sqlite import SqliteState
 from teststrip.serve.store.folder import FolderStore
+from teststrip.serve.worker import worker
 from teststrip.testing.instant import InstantStepper
 from teststrip.testing.one_worker import STEPS, one_worker, parts_in
 
@@ -176,3 +177,29 @@ async def test_a_job_whose_record_was_lost_after_its_end_is_not_made_anew(tmp_pa
         assert found.state == ("done" if state == "failed" else state)
         assert len(found.images) == (1 if state == "failed" else 0)
         assert found.attempt == 1
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_a_cancelled_job_is_let_go_when_the_store_tells_it(tmp_path, monkeypatch, is_lost):
+    monkeypatch.setattr(worker, "LOOK_AGAIN_S", 0.05)
+    parts = parts_in(tmp_path)
+    object.__setattr__(parts, "store", Away(tmp_path / "images"))
+    async with one_worker(tmp_path, InstantStepper, parts):
+        name = parts.ids.new()
+        record = JobRecord(
+            id=name.name, key=name.key, prompt="a mug", owner="ann", recipe=STEPS, seeds=(1,)
+        )
+        if is_lost:  # its message holds the end, the state nothing
+            record = record.changed(state="cancelled", ended=1.0)
+        else:
+            await parts.state.create(record)
+            await parts.state.ask_cancel(record.key)
+        await parts.queue.publish(record)
+        await until(lambda: parts.store.refused > 3)
+
+        parts.store.back.set()
+        while (last := await last_record(parts, record.key)) is None:
+            await asyncio.sleep(0.005)
+
+        assert last.state == "cancelled"
+        assert not last.images

@@ -184,6 +184,8 @@ class Worker:
         if claimed is not None:
             return Job(self._parts, self._board, self._pictures, delivery, claimed, self._freed.set)
         found = await state.get(record.key)
+        if found is None and record.is_ended:  # it came back for its last record to be kept
+            found = record
         if found is None:  # lost just now: the next claim restores it
             await delivery.back(record, LOOK_S)
             return None
@@ -213,11 +215,18 @@ class Worker:
         return False
 
     async def _acknowledge(self, delivery: Delivery, found: JobRecord) -> None:
-        """One that ended without a worker still gets its last record into the store."""
-        if found.state == "cancelled" and found.started is None:
+        """One that ended without a worker has its last record in the store before it is let go.
+
+        Else nothing would tell how it ended, should the state lose it.
+        """
+        if found.state != "expired":
             manifest = found.model_dump_json().encode()
-            with contextlib.suppress(StorageError):  # the state has it as well
-                await self._parts.store.put(found.manifest_key, manifest, "application/json")
+            try:
+                async with asyncio.timeout(PULL_S):
+                    await self._parts.store.put(found.manifest_key, manifest, "application/json")
+            except (StorageError, TimeoutError):
+                await delivery.back(found, LOOK_AGAIN_S)
+                return
         await delivery.ack()
 
     async def _begin(self, job: Job, delivery: Delivery, stop: asyncio.Event) -> None:
