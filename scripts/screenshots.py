@@ -13,6 +13,7 @@ import uvicorn
 from playwright.sync_api import Page, sync_playwright
 
 from teststrip.studio.app import create_app
+from teststrip.testing.browser import ARGUMENTS, BROWSER
 from teststrip.wire.serving import Address, bound
 from teststrip.wire.studio import opened
 
@@ -29,7 +30,6 @@ PAGES = {
     "playground": "/playground",
     "runs": "/runs/monster",
 }
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
 
 def take(page: Page, name: str, path: str, width: int, scheme: str) -> None:
@@ -54,8 +54,7 @@ def take(page: Page, name: str, path: str, width: int, scheme: str) -> None:
 def main() -> int:
     """Serve a copy of the demo and take the pictures."""
     made, trained = ROOT / "demo" / "data", ROOT / "demo" / "train" / "data"
-    browser_path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if not (made.is_dir() and trained.is_dir() and browser_path):
+    if not (made.is_dir() and trained.is_dir() and BROWSER):
         text = "needs `make demo`, `make train-demo` and Chromium (scripts/browser.sh)"
         print(text, file=sys.stderr)
         return 1
@@ -68,7 +67,7 @@ def main() -> int:
             listening = bound(Address("127.0.0.1", 0))
             server = uvicorn.Server(uvicorn.Config(create_app(parts), log_level="error"))
             threading.Thread(target=server.run, kwargs={"sockets": [listening]}).start()
-            browser = playwright.chromium.launch(executable_path=browser_path, args=ARGUMENTS)
+            browser = playwright.chromium.launch(executable_path=BROWSER, args=ARGUMENTS)
             page = browser.new_page(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}")
             for name, path in PAGES.items():
                 take(page, name, path, 1280, "light")

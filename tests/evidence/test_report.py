@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,16 +18,7 @@ from teststrip.evidence.analysis import analyse
 from teststrip.evidence.answer import answer
 from teststrip.evidence.summary import summarise
 from teststrip.evidence.table import checked
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
+from teststrip.testing.browser import ARGUMENTS, BROWSER
 
 
 @pytest.fixture(scope="module")

@@ -54,10 +54,7 @@ async def test_a_job_cancelled_while_it_waits_is_acknowledged_and_never_made(tmp
 
     parts = parts_in(tmp_path)
     async with one_worker(tmp_path, Watched, parts) as one:
-        name = parts.ids.new()
-        record = JobRecord(
-            id=name.name, key=name.key, owner="ann", prompt="gone", recipe={"steps": 4}, seeds=(1,)
-        )
+        record = one.job(prompt="gone", seeds=(1,))
         await parts.state.create(record)
         assert (await parts.state.ask_cancel(record.key)).state == "cancelled"
         await parts.queue.publish(record)
@@ -130,16 +127,7 @@ async def test_pictures_of_an_earlier_attempt_are_kept_and_not_made_again(tmp_pa
 
     parts = parts_in(tmp_path)
     async with one_worker(tmp_path, Watched, parts) as one:
-        name = parts.ids.new()
-        record = JobRecord(
-            id=name.name,
-            key=name.key,
-            owner="ann",
-            prompt="a mug",
-            recipe={"steps": 4},
-            seeds=(7, 8, 9),
-            attempt=1,
-        )
+        record = one.job(prompt="a mug", seeds=(7, 8, 9), attempt=1)
         await parts.store.put(record.image_key(1), picture_of(record, 1), "image/png")
         await parts.store.put(record.image_key(2), b"broken", "image/png")
         await parts.state.create(record)

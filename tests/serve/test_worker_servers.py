@@ -7,14 +7,13 @@ from contextlib import closing
 import pytest
 
 from teststrip.errors import StorageError
-from teststrip.serve.jobs.job import JobRecord
 from teststrip.serve.operate.ending import last_record, tell_ended
 from teststrip.serve.queue.memory import MemoryQueue
 from teststrip.serve.state.sqlite import SqliteState
 from teststrip.serve.store.folder import FolderStore
 from teststrip.serve.worker import worker
 from teststrip.testing.instant import InstantStepper
-from teststrip.testing.one_worker import STEPS, one_worker, parts_in
+from teststrip.testing.one_worker import one_worker, parts_in
 
 pytestmark = pytest.mark.anyio
 
@@ -114,10 +113,7 @@ async def test_a_job_goes_on_and_ends_while_the_state_is_away(tmp_path, parts_wi
 async def test_a_job_is_claimed_when_the_state_is_back(tmp_path, parts_with_state_away):
     parts = parts_with_state_away
     async with one_worker(tmp_path, InstantStepper, parts) as one:
-        name = parts.ids.new()
-        record = JobRecord(
-            id=name.name, key=name.key, owner="ann", prompt="a mug", recipe={"steps": 4}, seeds=(1,)
-        )
+        record = one.job(prompt="a mug", seeds=(1,))
         await parts.state.create(record)
         parts.state.away = True
         await parts.queue.publish(record)
@@ -163,10 +159,7 @@ async def test_a_queue_that_refuses_for_a_while_is_asked_again(tmp_path):
 async def test_a_job_whose_record_was_lost_after_its_end_is_not_made_anew(tmp_path, state):
     async with one_worker(tmp_path) as one:
         parts = one.parts
-        name = parts.ids.new()
-        record = JobRecord(
-            id=name.name, key=name.key, prompt="a mug", owner="ann", recipe=STEPS, seeds=(1,)
-        )
+        record = one.job(prompt="a mug", seeds=(1,))
         last = record.changed(state=state, ended=1.0)
         await tell_ended(parts, last)
 
@@ -184,11 +177,8 @@ async def test_a_cancelled_job_is_let_go_when_the_store_tells_it(tmp_path, monke
     monkeypatch.setattr(worker, "LOOK_AGAIN_S", 0.05)
     parts = parts_in(tmp_path)
     object.__setattr__(parts, "store", Away(tmp_path / "images"))
-    async with one_worker(tmp_path, InstantStepper, parts):
-        name = parts.ids.new()
-        record = JobRecord(
-            id=name.name, key=name.key, prompt="a mug", owner="ann", recipe=STEPS, seeds=(1,)
-        )
+    async with one_worker(tmp_path, InstantStepper, parts) as one:
+        record = one.job(prompt="a mug", seeds=(1,))
         if is_lost:  # its message holds the end, the state nothing
             record = record.changed(state="cancelled", ended=1.0)
         else:

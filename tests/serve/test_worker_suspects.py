@@ -31,16 +31,7 @@ async def test_a_suspect_job_is_made_alone(tmp_path):
     async with one_worker(tmp_path, stepper, parts) as one:
         before = await one.send("before", recipe={"steps": 40})
         await one.when(before, "running")
-        name = parts.ids.new()
-        suspect = JobRecord(
-            id=name.name,
-            key=name.key,
-            owner="ann",
-            prompt="suspect",
-            recipe={"steps": 10},
-            seeds=(1, 2),
-            attempt=1,
-        )
+        suspect = one.job(prompt="suspect", recipe={"steps": 10}, seeds=(1, 2), attempt=1)
         await parts.state.create(suspect)
         await parts.queue.publish(suspect)
         after = await one.send("after")

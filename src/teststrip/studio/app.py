@@ -11,6 +11,7 @@ from starlette.staticfiles import StaticFiles
 from teststrip.errors import ConfigError, StorageError, StudyError, TeststripError
 from teststrip.studio import pages, security
 from teststrip.studio.parts import Parts
+from teststrip.templates import LOOK
 
 log = logging.getLogger(__name__)
 STATUS: tuple[tuple[type[Exception], int], ...] = (
@@ -33,7 +34,7 @@ def create_app(parts: Parts, *, hosts: Sequence[str] = (), password: str | None 
     )
     app.state.parts = parts
     app.add_middleware(security.Guard, hosts=hosts, password=password)
-    static = StaticFiles(directory=pages.static_folder(), packages=pages.LOOK)
+    static = StaticFiles(directory=pages.static_folder(), packages=LOOK)
     app.mount("/static", static, name="static")
     for router in routers():
         app.include_router(router)

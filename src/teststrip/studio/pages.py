@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
-from teststrip import __version__
+from teststrip import __version__, templates
 from teststrip.studio.parts import Parts
 
 NAV = (
@@ -23,22 +23,12 @@ NAV = (
     ("playground", "Playground", "/playground"),
     ("runs", "Runs", "/runs"),
 )
-# what every web app of ours looks like: base.css, the font
-LOOK: list[str | tuple[str, str]] = [("teststrip", "look")]
 
 
 @lru_cache(maxsize=1)
 def environment() -> Environment:
     """The templates of this room, once."""
-    made = Environment(
-        loader=PackageLoader("teststrip.studio"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.globals |= {"nav": NAV, "version": __version__}
-    return made
+    return templates.environment("teststrip.studio", nav=NAV, version=__version__)
 
 
 def parts(request: Request) -> Parts:

@@ -45,11 +45,15 @@ class OneWorker:
     stop: asyncio.Event
     running: asyncio.Task[None]
 
-    async def send(self, prompt: str = "a mug", n: int = 1, **fields: Any) -> JobRecord:
-        """A job, accepted and published as the web does it."""
+    def job(self, prompt: str = "a mug", n: int = 1, **fields: Any) -> JobRecord:
+        """A record that nobody knows yet."""
         name = self.parts.ids.new()
         given: dict[str, Any] = {"owner": "ann", "recipe": STEPS, "seeds": tuple(range(n))} | fields
-        record = JobRecord(id=name.name, key=name.key, prompt=prompt, **given)
+        return JobRecord(id=name.name, key=name.key, prompt=prompt, **given)
+
+    async def send(self, prompt: str = "a mug", n: int = 1, **fields: Any) -> JobRecord:
+        """A job, accepted and published as the web does it."""
+        record = self.job(prompt, n, **fields)
         await self.parts.state.create(record)
         await self.parts.queue.publish(record)
         await self.parts.state.published(record.key)

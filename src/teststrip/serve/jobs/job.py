@@ -32,6 +32,11 @@ class Image(Frozen):
     facts: dict[str, Any] = Field(default_factory=dict)
 
 
+def manifest_key(key: str) -> str:
+    """Where the last record of the job with this key lies in the store."""
+    return f"jobs/{key}/job.json"
+
+
 class JobRecord(Frozen):
     """A job at one moment; every change makes a new one (`changed`).
 
@@ -97,7 +102,7 @@ class JobRecord(Frozen):
     @property
     def manifest_key(self) -> str:
         """Where the job's last record lies in the store: what is left if the state is lost."""
-        return f"jobs/{self.key}/job.json"
+        return manifest_key(self.key)
 
     def changed(self, **fields: Any) -> "JobRecord":
         """A copy with some fields changed and a higher version. Raises IllegalMove."""

@@ -6,11 +6,18 @@ import logging
 from pydantic import ValidationError
 
 from teststrip.errors import StorageError
-from teststrip.serve.jobs.job import JobRecord
+from teststrip.serve.jobs.job import JobRecord, manifest_key
 from teststrip.serve.parts import Parts
+from teststrip.serve.store.base import ArtifactStore
 
 PATIENCE_S = 5.0  # others wait behind it
 log = logging.getLogger(__name__)
+
+
+async def keep_last(store: ArtifactStore, record: JobRecord, *, replace: bool = True) -> None:
+    """Write the last record of an ended job beside its pictures. Raises StorageError."""
+    manifest = record.model_dump_json().encode()
+    await store.put(record.manifest_key, manifest, "application/json", replace=replace)
 
 
 async def tell_ended(parts: Parts, record: JobRecord) -> None:
@@ -19,10 +26,9 @@ async def tell_ended(parts: Parts, record: JobRecord) -> None:
     The manifest may be missing where the store is away: the state still has the record.
     """
     parts.metrics.jobs.labels(record.state).inc()
-    manifest = record.model_dump_json().encode()
     try:
         async with asyncio.timeout(PATIENCE_S):
-            await parts.store.put(record.manifest_key, manifest, "application/json", replace=True)
+            await keep_last(parts.store, record)
     except (StorageError, TimeoutError) as exc:
         log.warning(
             "job %s: no manifest: %s",
@@ -37,7 +43,7 @@ async def last_record(parts: Parts, key: str) -> JobRecord | None:
 
     Raises StorageError.
     """
-    data = await parts.store.get(f"jobs/{key}/job.json")
+    data = await parts.store.get(manifest_key(key))
     if data is None:
         return None
     try:

@@ -29,6 +29,7 @@ from teststrip.serve.web.login import OurForm, Visitor
 from teststrip.serve.web.problems import Problem
 from teststrip.serve.web.routes_jobs import parts_of
 from teststrip.serve.web.schemas import Recovering
+from teststrip.templates import LOOK
 
 SHOWN, LOOKS = 8, 10  # jobs on a page; how many pages of jobs of all kinds are looked through
 COUNTS = (1, 2, 4, 8)
@@ -39,7 +40,7 @@ router = APIRouter(include_in_schema=False)
 
 def install(app: FastAPI) -> None:
     """Pages, scripts, thumbs, and faults told as pages to those who want pages."""
-    static = StaticFiles(directory=rendering.static_folder(), packages=rendering.LOOK)
+    static = StaticFiles(directory=rendering.static_folder(), packages=LOOK)
     app.mount("/static", static, name="static")
     app.state.courier = courier.Courier(app.state.parts)
     for room in (login.router, feedback.router, router):

@@ -9,27 +9,16 @@ from urllib.parse import urlencode
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
-from teststrip import __version__
+from teststrip import __version__, templates
 from teststrip.serve.web import views
-
-# what every web app of ours looks like: base.css, the font
-LOOK: list[str | tuple[str, str]] = [("teststrip", "look")]
 
 
 @lru_cache(maxsize=1)
 def environment() -> Environment:
     """The templates, once."""
-    made = Environment(
-        loader=PackageLoader("teststrip.serve.web"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.globals["version"] = __version__
-    return made
+    return templates.environment("teststrip.serve.web", version=__version__)
 
 
 def link(request: Request, path: str, **query: Any) -> str:

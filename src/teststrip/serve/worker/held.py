@@ -7,6 +7,7 @@ from typing import Any
 
 from teststrip.serve.jobs.job import Image, JobRecord
 from teststrip.serve.operate import webhooks
+from teststrip.serve.operate.ending import keep_last
 from teststrip.serve.parts import Parts
 from teststrip.serve.queue.base import Delivery
 from teststrip.serve.worker.faults import GIVEN_BACK, Stop, patiently
@@ -53,10 +54,7 @@ class Held:
             "expires": now + parts.config.result_ttl_s,
         }
         last = self.current.changed(state=state, lease_until=0.0, **fields)
-        manifest = last.model_dump_json().encode()
-        await self._patiently(
-            lambda: parts.store.put(last.manifest_key, manifest, "application/json", replace=True)
-        )
+        await self._patiently(lambda: keep_last(parts.store, last))
         await self._patiently(lambda: webhooks.note(parts.state, last))  # a crash loses no call
         moved = await self._patiently(
             lambda: self._holding(

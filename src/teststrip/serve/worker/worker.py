@@ -11,7 +11,7 @@ from teststrip.errors import ConfigError, GenerationError, StorageError
 from teststrip.recipe import Recipe
 from teststrip.serve.jobs.job import JobRecord
 from teststrip.serve.operate import tracing
-from teststrip.serve.operate.ending import last_record
+from teststrip.serve.operate.ending import keep_last, last_record
 from teststrip.serve.parts import Parts
 from teststrip.serve.queue.base import Delivery
 from teststrip.serve.state.base import WorkerCard
@@ -31,6 +31,7 @@ LOOK_S = 0.25
 AHEAD = 4  # one picture more under way for so many places
 PULL_S = 1.0  # a pull waits so long; then it is looked whether to stop
 RESTORED = 10_000  # a record that was lost comes back with a version that leaps (state.rules)
+KEEP_S = 1.0  # the next job waits behind it
 LOOK_AGAIN_S = 5.0  # a job that another worker holds is asked for again at most so late
 
 
@@ -220,10 +221,9 @@ class Worker:
         Else nothing would tell how it ended, should the state lose it.
         """
         if found.state != "expired":
-            manifest = found.model_dump_json().encode()
             try:
-                async with asyncio.timeout(PULL_S):
-                    await self._parts.store.put(found.manifest_key, manifest, "application/json")
+                async with asyncio.timeout(KEEP_S):
+                    await keep_last(self._parts.store, found, replace=False)
             except (StorageError, TimeoutError):
                 await delivery.back(found, LOOK_AGAIN_S)
                 return
