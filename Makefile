@@ -4,7 +4,7 @@
 PY := .venv/bin/python
 SOURCES := src tests examples benchmarks builtin_model
 .DEFAULT_GOAL := help
-.PHONY: help install demo train-demo example studio test check lint format types imports test-slow test-service bench clean setup setup-dev
+.PHONY: help install demo train-demo example studio test check lint format types imports test-slow test-service test-deploy bench clean setup setup-dev setup-check
 
 # Some images set this; then every start would compile torch and diffusers anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -39,7 +39,7 @@ test: setup-dev ## the tests
 	@scripts/browser.sh
 	@$(PY) -m pytest -n 2
 
-check: lint types imports test-slow test-service ## what else CI runs: lint, types, import floors, long tests
+check: lint types imports test-slow test-service test-deploy ## what else CI runs: lint, types, import floors, long tests
 
 install: setup ## .venv with all that using Teststrip needs
 
@@ -62,6 +62,9 @@ test-slow: setup-dev ## the long tests alone
 
 test-service: setup-dev ## the service's tests on a real RabbitMQ, Redis and S3 server
 	@scripts/services.sh run $(PY) -m pytest -m 'service and not gpu'
+
+test-deploy: setup-check ## deploy/ against its validators, and Terraform applied to a local AWS
+	@$(PY) -m pytest -m deploy -n 2
 
 bench: setup-dev ## the numbers of docs/benchmarks.md (two hours on 2 cores)
 	@$(PY) benchmarks/engine/run.py
@@ -88,3 +91,6 @@ setup:
 
 setup-dev:
 	@scripts/setup.sh dev
+
+setup-check:
+	@scripts/setup.sh check

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes .venv with plain pip and the pinned versions of constraints.txt.
 #   scripts/setup.sh run    what using Teststrip needs
-#   scripts/setup.sh dev    that, and what its tests and checks need
+#   scripts/setup.sh dev    that, and what its tests need
+#   scripts/setup.sh check  that, and the validators of deploy/ (300 MB)
 # A second run is instant: .venv/.ready-* remembers what was installed, and from where.
 # PYTHON=/path/to/python3.11 chooses the interpreter. The full output is in .venv/setup.log.
 set -euo pipefail
@@ -11,6 +12,7 @@ kind=${1:-run}
 venv=.venv
 python=""
 missing=""
+every_extra=all,datasets,optimizers,ray,onnx,server
 pip_version=26.3 # knows dependency groups, which the pip beside Python 3.11 does not
 wanted="$PWD pip $pip_version $(cat pyproject.toml constraints.txt | cksum)"
 
@@ -51,14 +53,12 @@ pip_install() {
 }
 
 case $kind in
-  run) is_ready run || is_ready dev || missing=1; extras=all; group=() ;;
-  dev)
-    is_ready dev || missing=1
-    extras=all,datasets,optimizers,ray,onnx,server
-    group=(--group dev)
-    ;;
-  *) fail "unknown kind '$kind'; accepted: run, dev" ;;
+  run) kinds="run"; extras=all; group=() ;;
+  dev) kinds="run dev"; extras=$every_extra; group=(--group dev) ;;
+  check) kinds="run dev check"; extras=$every_extra; group=(--group dev --group deploy) ;;
+  *) fail "unknown kind '$kind'; accepted: run, dev, check" ;;
 esac
+is_ready "$kind" || missing=1
 [[ -n $missing ]] || exit 0
 
 if ! "$venv/bin/python" -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -73,5 +73,5 @@ rm -f "$venv"/.ready-*
 export PIP_USER=0
 pip_install "pip==$pip_version"
 pip_install -e ".[$extras]" ${group[@]+"${group[@]}"} -c constraints.txt
-printf '%s' "$wanted" >"$venv/.ready-$kind"
+for kind in $kinds; do printf '%s' "$wanted" >"$venv/.ready-$kind"; done # each holds the ones before
 printf 'set up in %s s\n' "$SECONDS" >&2

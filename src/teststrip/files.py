@@ -2,6 +2,7 @@
 
 import errno
 import os
+import secrets
 import tempfile
 from pathlib import Path
 
@@ -39,3 +40,18 @@ def storage_error(path: Path, exc: OSError) -> StorageError:
             f"{path}: may not be written to; choose another folder (TESTSTRIP_HOME or --out)"
         )
     return StorageError(f"{path}: cannot be written: {exc.strerror or exc}")
+
+
+def make_secret(path: Path) -> bool:
+    """Write a new secret of 43 characters that only its owner may read; False where one is there.
+
+    Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:  # another process was quicker
+        return False
+    with os.fdopen(handle, "w") as file:
+        file.write(secrets.token_urlsafe(32))
+    return True

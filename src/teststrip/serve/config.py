@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from teststrip.errors import ConfigError
+from teststrip.files import make_secret
 
 Names = Annotated[tuple[str, ...], NoDecode]
 
@@ -108,7 +109,7 @@ class ServiceConfig(BaseSettings):
         path = self.secret_file or home / "service" / "secret"
         try:
             if self.secret_file is None and self.kind == "one process" and not path.exists():
-                _make_secret(path)
+                make_secret(path)
             found = path.read_bytes().strip()
         except OSError as exc:
             raise ConfigError(
@@ -118,16 +119,3 @@ class ServiceConfig(BaseSettings):
         if len(found) < 16:
             raise ConfigError(f"{path}: the secret is too short: at least 16 bytes")
         return found
-
-
-def _make_secret(path: Path) -> None:
-    import os
-    import secrets
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:  # another process was quicker
-        return
-    with os.fdopen(handle, "w") as file:
-        file.write(secrets.token_urlsafe(32))
