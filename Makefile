@@ -37,7 +37,7 @@ studio: setup ## the web app on the demo, at http://127.0.0.1:8000
 
 test: setup-dev ## the tests
 	@scripts/browser.sh
-	@$(PY) -m pytest -n 2
+	@$(PY) -m pytest -n 2 --dist worksteal
 
 check: lint types imports test-slow test-service test-deploy ## what else CI runs: lint, types, import floors, long tests
 
@@ -58,13 +58,13 @@ imports: setup-dev ## no room imports one above or beside it
 	@.venv/bin/lint-imports --no-logo >.venv/imports.log 2>&1 || { cat .venv/imports.log >&2; exit 1; }
 
 test-slow: setup-dev ## the long tests alone
-	@$(PY) -m pytest -m 'slow and not gpu and not service' -n 2
+	@$(PY) -m pytest -m 'slow and not gpu and not service' -n 2 --dist worksteal
 
 test-service: setup-dev ## the service's tests on a real RabbitMQ, Redis and S3 server
 	@scripts/services.sh run $(PY) -m pytest -m 'service and not gpu'
 
 test-deploy: setup-check ## deploy/ against its validators, and Terraform applied to a local AWS
-	@$(PY) -m pytest -m deploy -n 2
+	@$(PY) -m pytest -m deploy -n 2 --dist worksteal
 
 bench: setup-dev ## the numbers of docs/benchmarks.md (two hours on 2 cores)
 	@$(PY) benchmarks/engine/run.py
