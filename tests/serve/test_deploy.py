@@ -12,6 +12,7 @@ from teststrip.serve.operate.metrics import Metrics
 from teststrip.serve.queue.rabbit_topology import Topology
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
+WATCH = DEPLOY / "monitoring"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SETTING = re.compile(r"TESTSTRIP_SERVICE_([A-Z0-9_]+)")
 NUMBER = re.compile(r"\bteststrip_\w+")
@@ -39,16 +40,16 @@ def test_every_setting_that_is_named_exists(path):
     assert named <= fields | {f"{name}_FILE" for name in fields}
 
 
-@pytest.mark.parametrize("name", ["grafana/teststrip.json", "alerts.yaml"])
+@pytest.mark.parametrize("name", ["grafana/service.json", "alerts.yaml"])
 def test_every_number_that_is_shown_or_watched_exists(name):
-    named = set(NUMBER.findall((DEPLOY / name).read_text()))
+    named = set(NUMBER.findall((WATCH / name).read_text()))
 
     assert named
     assert named <= numbers()
 
 
 def test_the_dashboard_shows_every_number_of_the_service():
-    shown = set(NUMBER.findall((DEPLOY / "grafana" / "teststrip.json").read_text()))
+    shown = set(NUMBER.findall((WATCH / "grafana" / "service.json").read_text()))
     families = {family.name for family in Metrics().registry.collect()}
 
     missing = {f for f in families if not any(s.startswith(f) for s in shown)}
@@ -56,7 +57,7 @@ def test_the_dashboard_shows_every_number_of_the_service():
 
 
 def test_the_panels_of_the_dashboard_do_not_lie_over_each_other():
-    board = json.loads((DEPLOY / "grafana" / "teststrip.json").read_text())
+    board = json.loads((WATCH / "grafana" / "service.json").read_text())
     taken: set[tuple[int, int]] = set()
     for panel in board["panels"]:
         at = panel["gridPos"]
@@ -138,8 +139,8 @@ def test_the_autoscaler_counts_exactly_our_lanes():
 
 
 def test_prometheus_and_its_alerts_are_yaml_of_the_right_shape():
-    asked = yaml.safe_load((DEPLOY / "prometheus.yaml").read_text())
-    rules = yaml.safe_load((DEPLOY / "alerts.yaml").read_text())
+    asked = yaml.safe_load((WATCH / "prometheus.yaml").read_text())
+    rules = yaml.safe_load((WATCH / "alerts.yaml").read_text())
 
     names = {config["names"][0] for s in asked["scrape_configs"] for config in s["dns_sd_configs"]}
     assert names <= set(COMPOSE["services"])
