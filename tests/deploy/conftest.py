@@ -1,0 +1,107 @@
+"""What tests of deploy/ share: where things are, and the programs that read them.
+
+    def test_it_is_valid(tool, deploy):
+        tool("hadolint", deploy / "docker" / "Dockerfile")            # fails with its output
+        out = tool("caddy", "adapt", "--config", file, cwd=folder)    # .stdout, .stderr
+        bad = tool("promtool", "check", "rules", file, rc=1)          # must be refused
+
+A program that is missing fails the test and says what to do: a check that does not run is none.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+FROM_DEBIAN = ("caddy", "nginx", "prometheus", "promtool")  # scripts/deploy_tools.sh knows them
+ELSEWHERE = {
+    "terraform": "install Terraform 1.11",
+    "kubectl": "install kubectl",
+    "openssl": "apt-get install openssl",
+    "systemd-analyze": "apt-get install systemd",
+    "initdb": "apt-get install postgresql",
+}
+Tool = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def deploy() -> Path:
+    return REPOSITORY / "deploy"
+
+
+@pytest.fixture(scope="session")
+def tool_path() -> Callable[[str], str]:
+    """The path of a program: .venv's first, then Debian's, then the PATH's. Fails without it."""
+
+    def find(name: str) -> str:
+        found, why = _find(name)
+        if not found:
+            pytest.fail(f"{name} is missing: {why}", pytrace=False)
+        return found
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def tool(tool_path: Callable[[str], str]) -> Tool:
+    """Runs a program and asserts its exit status; what it said stands in the failure.
+
+    `rc`: the status, or several that will do. `env`: added to this process' environment.
+    `input`: text for its standard input. `cwd`: the repository, unless given.
+    """
+
+    def run(
+        name: str,
+        *args: object,
+        rc: int | tuple[int, ...] = 0,
+        cwd: Path = REPOSITORY,
+        env: Mapping[str, str] | None = None,
+        input: str | None = None,  # as subprocess calls it
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [tool_path(name), *map(str, args)],
+            cwd=cwd,
+            env=os.environ | (env or {}),
+            input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode not in ((rc,) if isinstance(rc, int) else rc):
+            said = (done.stdout + done.stderr).strip()
+            asked = " ".join(map(str, args))
+            pytest.fail(
+                f"{name} {asked}\nended with {done.returncode}, not {rc}:\n{said}", pytrace=False
+            )
+        return done
+
+    return run
+
+
+@cache
+def _find(name: str) -> tuple[str, str]:
+    beside = Path(sys.executable).parent / name
+    if beside.exists():
+        return str(beside), ""
+    if name in FROM_DEBIAN:
+        asked = subprocess.run(
+            [REPOSITORY / "scripts" / "deploy_tools.sh", name],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return asked.stdout.strip(), asked.stderr.strip()
+    found = shutil.which(name) or ""
+    return found, ELSEWHERE.get(name, "run make setup-check")
