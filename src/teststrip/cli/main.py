@@ -19,6 +19,7 @@ from teststrip.cli import (
     service,
     studio,
     study,
+    track,
     train,
     winner,
 )
@@ -51,6 +52,7 @@ app.add_typer(study.app, name="study")
 app.add_typer(train.app, name="train")
 app.add_typer(studio.app, name="studio")
 app.add_typer(service.app, name="service")
+app.add_typer(track.app, name="track")
 app.command("doctor")(doctor.doctor)
 
 

@@ -41,6 +41,7 @@ class ServerConfig(BaseSettings):
     default_permission: Literal["READ", "EDIT", "MANAGE", "NO_PERMISSIONS"] = "NO_PERMISSIONS"
     public_url: str = ""  # https://mlflow.example.org: what browsers and clients call it
     allow_hosts: Names = ()  # further names it is called by, with a port or without
+    trusted_proxies: Names = ()  # addresses or networks whose X-Forwarded-For is believed
 
     # how it runs
     workers: int = Field(default=1, ge=1, le=32)  # processes; one takes 300 to 600 MB
@@ -74,9 +75,10 @@ class ServerConfig(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _lists_by_comma(cls, data: dict[str, object]) -> dict[str, object]:
-        if isinstance(given := data.get("allow_hosts"), str):
-            names = tuple(n.strip().lower() for n in given.split(",") if n.strip())
-            data = data | {"allow_hosts": names}
+        for field in ("allow_hosts", "trusted_proxies"):
+            if isinstance(given := data.get(field), str):
+                names = tuple(n.strip().lower() for n in given.split(",") if n.strip())
+                data = data | {field: names}
         return data
 
     @model_validator(mode="after")

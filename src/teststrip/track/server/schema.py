@@ -1,0 +1,163 @@
+"""The two databases' schemas: what they are at, what MLflow wants, how they get there.
+
+Two who migrate at once do no harm: one waits for the other (a lock of PostgreSQL; a file beside a
+SQLite database).
+"""
+
+import fcntl
+import importlib.util
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from teststrip.errors import MissingExtra, StorageError
+from teststrip.track.server.places import SQLITE, Places, shown, sqlite_path
+
+log = logging.getLogger(__name__)
+Which = Literal["runs", "users"]
+LOCK = 0x7465_7374_7374_7269  # of PostgreSQL's advisory locks: ours
+SCRIPTS = {
+    "runs": ("store", "db_migrations"),
+    "users": ("server", "auth", "db", "migrations"),
+}
+VERSION_TABLE = {"runs": "alembic_version", "users": "alembic_version_auth"}
+
+
+@dataclass(frozen=True)
+class State:
+    """A database's schema. `at` None: empty; `steps`: migrations that wait."""
+
+    which: Which
+    database: str  # without its log-in
+    at: str | None
+    wanted: str
+    steps: int
+
+    @property
+    def is_current(self) -> bool:
+        """Nothing is to be done."""
+        return self.at == self.wanted
+
+
+def states(places: Places, *, login: bool) -> list[State]:
+    """Of both databases (without `login` of one). Raises StorageError: see `state`."""
+    return [state(which, uri) for which, uri in _databases(places, login)]
+
+
+def migrate(places: Places, *, login: bool) -> list[State]:
+    """Bring both up to date; how they were before. Raises StorageError."""
+    return [_migrated(which, uri) for which, uri in _databases(places, login)]
+
+
+def state(which: Which, uri: str) -> State:
+    """Raises StorageError where the database is away or its schema is newer than MLflow here."""
+    with opened(uri) as connection:
+        return _state(which, uri, connection)
+
+
+@contextmanager
+def opened(uri: str) -> Iterator[Any]:
+    """A connection in a transaction. Raises StorageError that shows no log-in."""
+    import sqlalchemy
+    from sqlalchemy.exc import SQLAlchemyError
+
+    if uri.startswith(SQLITE):
+        sqlite_path(uri).parent.mkdir(parents=True, exist_ok=True)
+    engine = None
+    try:
+        # a server that takes connections and says nothing shall be a fault as well
+        options = {} if uri.startswith(SQLITE) else {"connect_args": {"connect_timeout": 10}}
+        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool, **options)
+        with engine.begin() as connection:
+            yield connection
+    except (SQLAlchemyError, OSError, ImportError) as exc:
+        if isinstance(exc, StorageError):
+            raise
+        reason = str(getattr(exc, "orig", None) or exc).strip().partition("\n")[0][:300]
+        raise StorageError(
+            f"the database {shown(uri)} cannot be used: {reason}. Is it up, is its log-in right, "
+            "and does it exist? TESTSTRIP_TRACK_BACKEND and TESTSTRIP_TRACK_LOGIN_BACKEND name it"
+        ) from exc
+    finally:
+        if engine is not None:
+            engine.dispose()
+
+
+def _databases(places: Places, login: bool) -> list[tuple[Which, str]]:
+    runs: tuple[Which, str] = ("runs", places.backend)
+    return [runs, ("users", places.login)] if login else [runs]
+
+
+def _state(which: Which, uri: str, connection: Any) -> State:
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    scripts = ScriptDirectory.from_config(_alembic(which))
+    wanted = scripts.get_current_head() or ""
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE[which]})
+    at = context.get_current_revision()
+    try:
+        steps = sum(1 for _ in scripts.iterate_revisions(wanted, at or "base"))
+    except CommandError as exc:
+        raise StorageError(
+            f"the database {shown(uri)} has a schema (revision {at}) that MLflow "
+            f"{version('mlflow')} does not know: a newer one made it. Upgrade Teststrip here, "
+            "or restore the backup from before the upgrade"
+        ) from exc
+    return State(which, shown(uri), at, wanted, steps)
+
+
+def _migrated(which: Which, uri: str) -> State:
+    from alembic import command
+
+    with _alone(uri):
+        before = state(which, uri)
+        if before.is_current:
+            return before
+        log.info("schema of %s: %d migrations", before.database, before.steps)
+        if which == "runs" and before.at is None:
+            from mlflow.store.tracking.dbmodels.initial_models import Base
+
+            with opened(uri) as connection:  # as MLflow does: its first migration alters these
+                Base.metadata.create_all(connection)
+        command.upgrade(_alembic(which, uri), "head")
+    return before
+
+
+def _alembic(which: Which, uri: str = "") -> Any:
+    from alembic.config import Config
+
+    mlflow = importlib.util.find_spec("mlflow")  # importing it here would take seconds
+    if mlflow is None or not mlflow.submodule_search_locations:
+        raise MissingExtra("the tracking server (package mlflow)", "server")
+    folder = Path(mlflow.submodule_search_locations[0], *SCRIPTS[which])
+    config = Config()
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("sqlalchemy.url", uri.replace("%", "%%"))
+    return config
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Hold the right to migrate; waits for whoever has it."""
+    if uri.startswith(SQLITE):
+        path = sqlite_path(uri)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path.with_name(f".{path.name}.migrate"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+        return
+    import sqlalchemy
+
+    with opened(uri) as connection:
+        connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+        yield
