@@ -70,6 +70,7 @@ class ServiceConfig(BaseSettings):
     max_attempts: int = Field(default=4, ge=1, le=20)
     retry_base_s: float = Field(default=2, ge=0)
     drain_s: float = Field(default=120, ge=0)
+    idle_exit_s: float = Field(default=0, ge=0)  # a worker without jobs for so long ends; 0: never
     sweep_s: float = Field(default=10, gt=0)
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=0, ge=0, le=65535)  # of a worker; 0 = none

@@ -63,7 +63,7 @@ class Worker:
         self._pictures: Pictures
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, then finish what flies within `drain_s`.
+        """Work until `stop` is set or no job came for `idle_exit_s`; then finish what flies.
 
         Raises what opening the first model raises, GenerationError where the engine ended.
         """
@@ -125,7 +125,10 @@ class Worker:
     # -- taking -----------------------------------------------------------------------------------
 
     async def _take_jobs(self, stop: asyncio.Event) -> None:
+        idle_since = time.monotonic()
         while not stop.is_set() and not self._board.ended.is_set():
+            if self._tasks:
+                idle_since = time.monotonic()
             if not self._has_room():
                 await self._until_freed()
                 continue
@@ -133,10 +136,14 @@ class Worker:
                 delivery = await self._parts.queue.pull(PULL_S)
             except StorageError as exc:
                 log.warning("no jobs to be had: %s", exc)
+                idle_since = time.monotonic()  # there may be jobs; nobody can tell
                 await _pause(PULL_S, stop)
                 continue
             if delivery is None:
+                if self._is_idle_too_long(idle_since):
+                    return
                 continue
+            idle_since = time.monotonic()
             try:
                 job = await self._claimed(delivery, stop)
             except StorageError as exc:
@@ -147,6 +154,13 @@ class Worker:
                 continue
             if job is not None:
                 await self._begin(job, delivery, stop)
+
+    def _is_idle_too_long(self, since: float) -> bool:
+        limit, idle = self._parts.config.idle_exit_s, time.monotonic() - since
+        if limit == 0 or self._tasks or idle < limit:
+            return False
+        log.info("no job for %.0f s: this worker ends", idle)
+        return True
 
     def _has_room(self) -> bool:
         """Rows free, and not too many pictures waiting for the store.
