@@ -43,6 +43,7 @@ def test_without_the_password_there_is_only_the_way_in(parts):
     guest = visitor(app)
 
     assert guest.get("/", headers=HTML).headers["location"] == "/login"
+    assert guest.get("/healthz").json() == {"status": "ok"}, "probes know no password"
     assert guest.get("/studies/colours").status_code == 401
     assert guest.get("/thumbs/96/colours/x.webp").status_code == 401
     bearer = {"Authorization": f"Bearer {PASSWORD}"}

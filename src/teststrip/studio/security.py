@@ -19,7 +19,7 @@ from teststrip.errors import ConfigError
 from teststrip.guard import CSRF, SAFE, is_loopback
 
 SESSION = "teststrip_session"
-OPEN_PATHS = ("/login", "/static/")
+OPEN_PATHS = ("/login", "/static/", "/healthz")  # probes know no password
 SHORTEST_PASSWORD = 12
 MOST_SESSIONS, FAILED_LOGIN_S = 1000, 1.0
 Next = Callable[[Request], Awaitable[Response]]
