@@ -1,36 +1,52 @@
 #!/usr/bin/env bash
-# A real RabbitMQ, Redis and S3 server (nanio) for tests and trials, on free ports of 127.0.0.1.
+# A real RabbitMQ, Redis, PostgreSQL and S3 server (nanio) for tests and trials, on free ports of
+# 127.0.0.1.
 #
 #   scripts/services.sh run COMMAND...          start fresh ones, run COMMAND, stop them
 #   scripts/services.sh start | stop | status   the same to keep; data stay until the next start
-#   eval "$(scripts/services.sh env)"           TESTSTRIP_TEST_BROKER, _REDIS, _S3, AWS_*
-#   scripts/services.sh restart broker|redis|s3 [--kill] [--lose-data]
-#   scripts/services.sh pause broker|redis|s3 SECONDS   refuses connections for so long
-#   scripts/services.sh hang broker|redis|s3 SECONDS    accepts them and says nothing
+#   eval "$(scripts/services.sh env)"           TESTSTRIP_TEST_BROKER, _REDIS, _POSTGRES, _S3, AWS_*
+#   scripts/services.sh restart broker|redis|postgres|s3 [--kill] [--lose-data]
+#   scripts/services.sh pause broker|... SECONDS   refuses connections for so long
+#   scripts/services.sh hang broker|... SECONDS    accepts them and says nothing
 #
 # The last three work inside COMMAND too. Debian's packages are installed where they are missing.
-# TESTSTRIP_SERVICES: the folder of data, logs and process numbers.
+# TESTSTRIP_SERVICES: the folder of data, logs and process numbers. The user of PostgreSQL is a
+# superuser, so that each test makes databases of its own.
+# shellcheck disable=SC2154 # ports and password are read from the file of settings
+# shellcheck disable=SC2329 # start_* are called by their names
+# shellcheck disable=SC2034 # a turn of a waiting loop needs no number
 set -euo pipefail
 
 repository=$(cd "$(dirname "$0")/.." && pwd)
 folder=${TESTSTRIP_SERVICES:-${TMPDIR:-/tmp}/teststrip-services-$(id -u)}
 python=$repository/.venv/bin/python
+names=(redis s3 postgres broker)
 
 fail() {
     echo "services.sh: $*" >&2
     exit 1
 }
 
+postgres_programs() { # the folder of the newest ones; Debian puts them beside the PATH
+    local found
+    found=$(command -v /usr/lib/postgresql/*/bin/initdb | sort -V | tail -n 1) || true
+    [ -n "$found" ] || found=$(command -v initdb) || return 0
+    dirname "$(readlink -f "$found")" # what the PATH has may be a link to one of them
+}
+
 install_packages() {
     local missing=()
     [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
     command -v redis-server >/dev/null || missing+=(redis-server)
+    [ -n "$(postgres_programs)" ] || missing+=(postgresql)
     [ ${#missing[@]} -eq 0 ] && return
     local apt=(apt-get)
     [ "$(id -u)" -eq 0 ] || apt=(sudo -n apt-get)
-    "${apt[@]}" update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive "${apt[@]}" install \
-        -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+    if ! "${apt[@]}" update -qq >/dev/null ||
+        ! DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y -qq --no-install-recommends \
+            "${missing[@]}" >/dev/null; then
         fail "${missing[*]} missing: install them (apt-get install ${missing[*]})"
+    fi
 }
 
 make_settings() { # ports and passwords of this set of servers
@@ -38,16 +54,16 @@ make_settings() { # ports and passwords of this set of servers
     local made
     made=$("$python" - <<'PY'
 import secrets, socket
-held = [socket.create_server(("127.0.0.1", 0)) for _ in range(5)]
-for name, one in zip(("broker", "epmd", "dist", "redis", "s3"), held):
+held = [socket.create_server(("127.0.0.1", 0)) for _ in range(6)]
+for name, one in zip(("broker", "epmd", "dist", "redis", "s3", "postgres"), held):
     print(f"{name}_port={one.getsockname()[1]}")
 print(f"password={secrets.token_hex(12)}")
 PY
     )
     mkdir -p "$folder"
     chmod 700 "$folder"
-    rm -rf "${folder:?}"/{broker,redis,s3,pids}
-    mkdir -p "$folder"/{broker/home,redis,s3,pids}
+    rm -rf "${folder:?}"/{broker,redis,s3,postgres,pids}
+    mkdir -p "$folder"/{broker/home,redis,s3,postgres,pids}
     (umask 077 && echo "$made" >"$folder/settings")
 }
 
@@ -125,6 +141,38 @@ start_redis() {
     await_port redis "$redis_port"
 }
 
+start_postgres() { # it refuses to run as root
+    local programs as=() data=$folder/postgres/data first=$folder/postgres/password
+    programs=$(postgres_programs)
+    if [ "$(id -u)" -eq 0 ]; then
+        as=(setpriv --reuid postgres --regid postgres --init-groups env HOME="$folder/postgres")
+        chgrp postgres "$folder" && chmod 710 "$folder" # it may pass through, not look
+    fi
+    if [ ! -d "$data" ]; then
+        (umask 077 && echo "$password" >"$first")
+        [ ${#as[@]} -eq 0 ] || chown -R postgres: "$folder/postgres"
+        env -C / ${as[@]+"${as[@]}"} "$programs/initdb" --pgdata "$data" --no-sync --locale C \
+            --encoding UTF8 --username teststrip --auth scram-sha-256 --pwfile "$first" \
+            >>"$folder/postgres.log" 2>&1 || {
+            tail -n 30 "$folder/postgres.log" >&2
+            fail "PostgreSQL's data were not set up (see above, $folder/postgres.log)"
+        }
+        rm "$first"
+    fi
+    rm -f "$data/postmaster.pid" # of one that was killed and that nobody has reaped yet
+    begin postgres ${as[@]+"${as[@]}"} "$programs/postgres" -D "$data" -p "$postgres_port" \
+        -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c shared_buffers=32MB
+    await_port postgres "$postgres_port"
+    local turn
+    for turn in $(seq 1200); do # it listens before it has read its journal
+        "$programs/pg_isready" -q -h 127.0.0.1 -p "$postgres_port" && return
+        is_alive postgres || break
+        sleep 0.1
+    done
+    tail -n 30 "$folder/postgres.log" >&2
+    fail "PostgreSQL does not answer (see above, $folder/postgres.log)"
+}
+
 start_s3() {
     begin s3 env NANIO_ACCESS_KEY=teststrip NANIO_SECRET_KEY="$password" \
         "$repository/.venv/bin/nanio" serve --data-dir "$folder/s3" \
@@ -132,7 +180,21 @@ start_s3() {
     await_port s3 "$s3_port"
 }
 
-signal() { kill "-$2" -- "-$(cat "$folder/pids/$1")" 2>/dev/null || true; }
+signal() { # NAME KIND: to its whole process group
+    local pid kind=$2 children=""
+    pid=$(cat "$folder/pids/$1" 2>/dev/null) || return 0
+    if [ "$1" = postgres ]; then # each connection's process has a group of its own
+        case $kind in
+        TERM) kind=INT ;; # TERM would wait until the last client has left
+        *)
+            [ "$kind" = CONT ] || kill -STOP "$pid" 2>/dev/null || true # it makes no new ones now
+            children=$(cat "/proc/$pid/task/$pid/children" 2>/dev/null) || true
+            ;;
+        esac
+    fi
+    # shellcheck disable=SC2086 # several numbers
+    kill "-$kind" -- "-$pid" $children 2>/dev/null || true
+}
 
 end() { # NAME [KILL]: politely, then not
     is_alive "$1" || return 0
@@ -147,8 +209,8 @@ end() { # NAME [KILL]: politely, then not
 
 one_of_them() {
     case ${1:-} in
-    broker | redis | s3) settings ;;
-    *) fail "which one? broker, redis or s3; got '${1:-}'" ;;
+    broker | redis | postgres | s3) settings ;;
+    *) fail "which one? broker, redis, postgres or s3; got '${1:-}'" ;;
     esac
 }
 
@@ -178,15 +240,13 @@ start() {
     install_packages
     make_settings
     settings
-    # shellcheck disable=SC2154 # the settings are read from their file
-    start_redis
-    start_s3
-    start_broker
+    local name
+    for name in "${names[@]}"; do "start_$name"; done
 }
 
 stop() {
     local name
-    for name in broker redis s3 epmd; do end "$name"; done
+    for name in broker redis postgres s3 epmd; do end "$name"; done
 }
 
 clean_up() { # no verb that still runs beside us may start one anew
@@ -202,6 +262,7 @@ print_env() {
     cat <<ENV
 export TESTSTRIP_TEST_BROKER=amqp://teststrip:$password@127.0.0.1:$broker_port/
 export TESTSTRIP_TEST_REDIS=redis://:$password@127.0.0.1:$redis_port/0
+export TESTSTRIP_TEST_POSTGRES=postgresql://teststrip:$password@127.0.0.1:$postgres_port/postgres
 export TESTSTRIP_TEST_S3=http://127.0.0.1:$s3_port
 export AWS_ACCESS_KEY_ID=teststrip
 export AWS_SECRET_ACCESS_KEY=$password
@@ -241,11 +302,11 @@ run() {
         ;;
     status)
         settings
-        for name in broker redis s3; do
-            is_alive $name && echo "$name runs" || echo "$name does not run"
+        for name in "${names[@]}"; do
+            if is_alive "$name"; then echo "$name runs"; else echo "$name does not run"; fi
         done
         ;;
-    *) sed -n '2,14s/^# \{0,1\}//p' "$0" && exit 2 ;;
+    *) sed -n '2,16s/^# \{0,1\}//p' "$0" && exit 2 ;;
     esac
     exit
 }
