@@ -2,7 +2,7 @@
 
 import typer
 
-from teststrip.cli import track_server
+from teststrip.cli import track_doctor, track_server, track_users
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -10,3 +10,5 @@ app = typer.Typer(
     help="MLflow for a team: serve it, check it, keep it in order.",
 )
 app.command()(track_server.serve)
+app.command()(track_doctor.doctor)
+app.add_typer(track_users.app, name="users")
