@@ -1,5 +1,6 @@
 """`teststrip track serve` and what keeps a tracking server in order."""
 
+import logging
 import sys
 from typing import Annotated, Any
 
@@ -54,6 +55,11 @@ def serve(host: Host = "127.0.0.1", port: Port = 5000, as_json: Json = False) ->
 
 def configured() -> Any:
     """The settings, with the logs of this process set up. Raises ConfigError."""
+    from teststrip.serve.operate import logs
     from teststrip.wire.track_server import read_config
 
-    return read_config()
+    config = read_config()
+    logs.configure("track", config.log)
+    for name in ("mlflow.server.auth", "mlflow.store.db.utils", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # "experimental", "updating tables"
+    return config

@@ -1,22 +1,26 @@
 """The tracking server as a process: settings, databases, the first user, the socket, the end."""
 
-import logging
 import os
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from teststrip import environment
 from teststrip.errors import MissingExtra
+from teststrip.lock import FolderLock
 from teststrip.track.server.config import SECRETS, ServerConfig
 from teststrip.wire.serving import Address, bound, url
 
 if TYPE_CHECKING:
     import uvicorn
+    from uvicorn import Config
 
-log = logging.getLogger(__name__)
+    from teststrip.track.server.places import Places
+
 GOODBYE_S = 10  # for requests under way
 
 
@@ -51,45 +55,89 @@ def serve(
 
     check_bind(address.host, config)
     places = placed(home, config)
-    kept = Kept(places.folder)
-    listening = bound(address)
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        put(os.environ, mlflow_environment(places, config, address.host, kept=kept))
+    with _alone(places):
+        listening = bound(address)
+        before = signal.signal(signal.SIGTERM, _interrupt)
         try:
-            from teststrip.track.server import app, people, schema
-
-            schema.migrate(places, login=config.login == "on")
-            password_file = None
-            if config.login == "on":
-                password_file = people.ensure_admin(places, config, kept)
-            server = _server(app.create(config), config)
-        except ModuleNotFoundError as exc:
-            raise MissingExtra(f"the tracking server (package {exc.name})", "server") from exc
-        admin = config.admin_username if config.login == "on" else ""
-        say(Started(url(address, listening).rstrip("/"), config.login, admin, password_file))
-        server.run(sockets=[listening])
-    except KeyboardInterrupt:
-        pass  # what was asked for
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        listening.close()
+            made = mlflow_environment(places, config, address.host, kept=Kept(places.folder))
+            put(os.environ, made)
+            password_file = _prepared(places, config)
+            server = _server(places, config)
+            admin = config.admin_username if config.login == "on" else ""
+            say(Started(url(address, listening).rstrip("/"), config.login, admin, password_file))
+            _run(server, listening)
+        except KeyboardInterrupt:
+            pass  # what was asked for
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            listening.close()
 
 
-def _server(app: object, config: ServerConfig) -> "uvicorn.Server":
+@contextmanager
+def _alone(places: "Places") -> Iterator[None]:
+    """Two servers on one folder of SQLite files would slow each other; a backup asks who is there.
+
+    Raises StudyError where another holds it.
+    """
+    if not places.is_embedded:
+        yield
+        return
+    with FolderLock(places.folder, f"the tracking server of {places.folder}").held():
+        yield
+
+
+def _prepared(places: "Places", config: ServerConfig) -> Path | None:
+    """Databases, bucket and first user; the file of a password that was made now."""
+    from teststrip.track.server import checks, people, schema
+    from teststrip.track.server.kept import Kept
+
+    login = config.login == "on"
+    try:
+        if config.migrate:
+            schema.migrate(places, login=login)
+        else:
+            schema.check(places, login=login)
+        checks.check_artifacts(places, config)
+        return people.ensure_admin(places, config, Kept(places.folder)) if login else None
+    except ModuleNotFoundError as exc:
+        raise missing(exc) from exc
+
+
+def missing(exc: ModuleNotFoundError) -> MissingExtra:
+    """What to install for the package that is not there."""
+    return MissingExtra(f"the tracking server (package {exc.name})", "server")
+
+
+def _server(places: "Places", config: ServerConfig) -> "uvicorn.Server | Config":
+    """A server of this process, or the settings of several processes."""
     import uvicorn
 
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,  # type: ignore[arg-type]
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=bool(config.trusted_proxies),
-            forwarded_allow_ips=list(config.trusted_proxies),
-            timeout_graceful_shutdown=GOODBYE_S,
-        )
+    from teststrip.track.server import app
+
+    several = config.workers > 1
+    options = uvicorn.Config(
+        "teststrip.track.server.app:worker" if several else app.create(places, config),
+        factory=several,
+        workers=config.workers,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(config.trusted_proxies),
+        forwarded_allow_ips=list(config.trusted_proxies),
+        timeout_graceful_shutdown=GOODBYE_S,
     )
+    return options if several else uvicorn.Server(options)
+
+
+def _run(server: "uvicorn.Server | Config", listening: socket.socket) -> None:
+    import uvicorn
+
+    if isinstance(server, uvicorn.Server):
+        server.run(sockets=[listening])
+    else:
+        from uvicorn.supervisors import Multiprocess
+
+        Multiprocess(server, sockets=[listening]).run()
 
 
 def _interrupt(*_: object) -> None:

@@ -1,35 +1,64 @@
 """MLflow's own server app with our layers around it. Its environment is set before this is called.
 
-From outside to inside: numbers, the brake on guessed passwords, rooms that are closed, then MLflow:
-names it answers to, foreign pages, log-in, permissions, routes.
+From outside to inside: numbers, the page of numbers, the brake on guessed passwords, rooms that
+are closed; then MLflow: names it answers to, foreign pages, log-in, permissions, routes.
 """
 
-import logging
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from teststrip.track.server.config import ServerConfig
+from teststrip.track.server.places import Places
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-log = logging.getLogger(__name__)
+
+def create(places: Places, config: ServerConfig) -> "ASGIApp":
+    """The whole app, its stores opened. Takes seconds and 300 MB: MLflow is imported."""
+    from teststrip.track.server.brake import Brake
+    from teststrip.track.server.closed import Closed
+    from teststrip.track.server.metrics_page import MetricsPage
+    from teststrip.track.server.numbers import Counted, Numbers
+    from teststrip.track.server.up import Up
+
+    login = config.login == "on"
+    uris = [places.backend, places.login] if login else [places.backend]
+    folders = [f for f in (places.folder, places.artifact_folder) if f is not None]
+    numbers = Numbers(Up(uris), folders)
+    app: ASGIApp = Closed(mlflow_app(places, login=login))
+    if login:
+        app = Brake(app, numbers.login_failures.inc, Up([places.login]))
+    if config.metrics:
+        app = MetricsPage(app, numbers, login=login)
+    return Counted(app, numbers)
 
 
-def create(config: ServerConfig) -> "ASGIApp":
-    """The whole app. Takes seconds and 300 MB: MLflow is imported."""
-    return mlflow_app(config)
-
-
-def mlflow_app(config: ServerConfig) -> Any:
+def mlflow_app(places: Places, *, login: bool) -> Any:
     """MLflow's app, with its log-in where it is on."""
     with warnings.catch_warnings():
         # of MLflow's own imports and mappers; nothing that a user could mend
         warnings.simplefilter("ignore")
-        if config.login == "on":
+        from mlflow.server import handlers
+
+        if login:
             from mlflow.server.auth import create_app
 
-            return create_app()
-        from mlflow.server.fastapi_app import app
+            made = create_app()
+        else:
+            from mlflow.server import fastapi_app
 
-        return app
+            made = fastapi_app.app
+        handlers.initialize_backend_stores(places.backend, places.backend, "mlflow-artifacts:/")
+        return made
+
+
+def worker() -> "ASGIApp":
+    """The app of one process among several; its settings and MLflow's are in the environment."""
+    from teststrip.environment import read
+    from teststrip.settings import Settings
+    from teststrip.track.server.config import SECRETS
+    from teststrip.track.server.places import places
+
+    config = read(ServerConfig, "the tracking server's settings", files=SECRETS)
+    return create(places(Settings().home, config), config)

@@ -54,6 +54,17 @@ def migrate(places: Places, *, login: bool) -> list[State]:
     return [_migrated(which, uri) for which, uri in _databases(places, login)]
 
 
+def check(places: Places, *, login: bool) -> None:
+    """Raises StorageError where migrations wait, or as `state`."""
+    behind = [one for one in states(places, login=login) if not one.is_current]
+    if behind:
+        waits = ", ".join(f"{one.database} ({one.steps} migrations)" for one in behind)
+        raise StorageError(
+            f"the schema is not up to date: {waits}. Back up, then run `teststrip track migrate`; "
+            "TESTSTRIP_TRACK_MIGRATE=true lets `track serve` do it"
+        )
+
+
 def state(which: Which, uri: str) -> State:
     """Raises StorageError where the database is away or its schema is newer than MLflow here."""
     with opened(uri) as connection:
