@@ -59,7 +59,7 @@ NOBODY = Login()
 
 def login_of(environ: Mapping[str, str]) -> Login:
     """As MLflow's client finds it: MLFLOW_TRACKING_USERNAME, _PASSWORD, _TOKEN, its own file."""
-    from_file = configparser.ConfigParser()
+    from_file = configparser.ConfigParser(interpolation=None)
     from_file.read(Path(environ.get("HOME", "~")).expanduser() / ".mlflow" / "credentials")
     kept = dict(from_file["mlflow"]) if from_file.has_section("mlflow") else {}
     name = environ.get("MLFLOW_TRACKING_USERNAME") or kept.get("mlflow_tracking_username", "")
@@ -119,10 +119,10 @@ class Rest:
         self._session = requests.Session()
         # Said so here, else requests looks for a log-in in ~/.netrc and sends that.
         self._session.auth = _unchanged
-        if address.startswith("https:"):
-            if not Path(trusted).exists():
-                raise ConfigError(f"{trusted}: no such file of certificates ({CERTIFICATES[0]})")
-            self._session.verify = trusted
+        if address.startswith("https:") and not Path(trusted).exists():
+            raise ConfigError(f"{trusted}: no such file of certificates ({CERTIFICATES[0]})")
+        # Given with each request: requests prefers REQUESTS_CA_BUNDLE to a session's own.
+        self._verify = trusted
 
     def close(self) -> None:
         """Let the connection go."""
@@ -152,6 +152,7 @@ class Rest:
                 headers=dict(headers or {}) | who.headers,
                 timeout=timeout_s or self._timeout_s,
                 allow_redirects=False,
+                verify=self._verify,
                 **more,
             )
         except (requests.RequestException, UnicodeError) as exc:
