@@ -10,13 +10,16 @@ A program that is missing fails the test and says what to do: a check that does 
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 REPOSITORY = Path(__file__).parents[2]
 FROM_DEBIAN = ("caddy", "nginx", "prometheus", "promtool")  # scripts/deploy_tools.sh knows them
@@ -88,6 +91,49 @@ def tool(tool_path: Callable[[str], str]) -> Tool:
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def aws_plugins(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """Environment in which Terraform finds the AWS provider; skips where there is no way to it.
+
+    TESTSTRIP_TERRAFORM_PLUGINS: a folder made by `terraform providers mirror`; else
+    /opt/tf-plugins, else Terraform's registry, where it answers.
+    """
+    mirror = Path(os.environ.get("TESTSTRIP_TERRAFORM_PLUGINS", "/opt/tf-plugins"))
+    folder = tmp_path_factory.mktemp("terraform")
+    config = folder / "terraformrc"
+    if (mirror / "registry.terraform.io" / "hashicorp" / "aws").is_dir():
+        config.write_text(
+            f'provider_installation {{\n  filesystem_mirror {{ path = "{mirror}" }}\n}}\n'
+        )
+    else:
+        try:
+            socket.create_connection(("registry.terraform.io", 443), timeout=10).close()
+        except OSError as exc:
+            pytest.skip(
+                f"AWS IS NOT CHECKED: no provider in {mirror}, registry not reached ({exc}); "
+                "set TESTSTRIP_TERRAFORM_PLUGINS to what `terraform providers mirror` made"
+            )
+        config.write_text("")
+    return {"TF_CLI_CONFIG_FILE": str(config), "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
+
+
+@pytest.fixture(scope="session")
+def rendered(deploy: Path) -> Callable[..., list[dict[str, Any]]]:
+    """The manifests of the chart, as Helm renders them for `values`; `file`: deploy/helm/values-*."""
+    import helm_python as helm
+
+    def render(
+        values: dict[str, Any] | None = None, *, file: str = "", name: str = "teststrip"
+    ) -> list[dict[str, Any]]:
+        given = yaml.safe_load((deploy / "helm" / file).read_text()) if file else {}
+        with helm.Chart.load(deploy / "helm" / "teststrip") as chart:
+            made = chart.render(given | (values or {}), name=name, namespace="pictures")
+        texts = [text for path, text in sorted(made.items()) if path.endswith(".yaml")]
+        return [part for text in texts for part in yaml.safe_load_all(text) if part]
+
+    return render
 
 
 @cache
