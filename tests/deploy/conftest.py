@@ -121,7 +121,7 @@ def aws_plugins(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
 
 @pytest.fixture(scope="session")
 def rendered(deploy: Path) -> Callable[..., list[dict[str, Any]]]:
-    """The manifests of the chart, as Helm renders them for `values`; `file`: deploy/helm/values-*."""
+    """The chart's manifests, as Helm renders them; `file`: of deploy/helm, over it `values`."""
     import helm_python as helm
 
     def render(
