@@ -9,7 +9,6 @@ import yaml
 
 from teststrip.serve.config import ServiceConfig
 from teststrip.serve.operate.metrics import Metrics
-from teststrip.serve.queue.rabbit_topology import Topology
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 WATCH = DEPLOY / "monitoring"
@@ -74,29 +73,8 @@ def test_the_panels_of_the_dashboard_do_not_lie_over_each_other():
 
 def test_a_container_that_is_told_to_go_has_the_time_to_drain():
     grace = int(COMPOSE["services"]["worker"]["stop_grace_period"].removesuffix("s"))
-    (pod,) = [
-        part["spec"]["template"]["spec"]
-        for part in yaml.safe_load_all((DEPLOY / "keda.yaml").read_text())
-        if part["kind"] == "Deployment"
-    ]
 
     assert grace > ServiceConfig().drain_s
-    assert pod["terminationGracePeriodSeconds"] > ServiceConfig().drain_s
-
-
-def test_the_autoscaler_counts_exactly_our_lanes():
-    (scaled,) = [
-        part
-        for part in yaml.safe_load_all((DEPLOY / "keda.yaml").read_text())
-        if part["kind"] == "ScaledObject"
-    ]
-    (trigger,) = scaled["spec"]["triggers"]
-    pattern = re.compile(trigger["metadata"]["queueName"])
-
-    named = Topology("teststrip", (2, 10, 60), max_length=1, delivery_limit=1)
-    assert all(pattern.search(named.queue(place)) for place in named.places)
-    for other in (named.dead, named.kept, named.bells, named.retry(2)):
-        assert not pattern.search(other)
 
 
 def test_prometheus_and_its_alerts_are_yaml_of_the_right_shape():
