@@ -12,6 +12,9 @@ RECIPE_ID, RECIPE, ROLE = "teststrip.recipe_id", "teststrip.recipe", "teststrip.
 STATUS, VERSION = "teststrip.status", "teststrip.version"
 PARENT = "mlflow.parentRunId"
 IMAGES = "images"
+# How many pictures a recipe's run has; and, by the digest of their names, which are in the page
+# images/<digest>.html or files of their own: whoever has the run's tags need not list its folder.
+PICTURES, PACK, SINGLE = "teststrip.pictures", "teststrip.pack.", "teststrip.files."
 TABLE = "images.parquet"
 CONFIG_FILE = "config.json"
 MAX_VALUE, MAX_KEY, MAX_TAG = 6000, 250, 5000

@@ -1,13 +1,16 @@
 """Runs in MLflow: found by their tags before they are made, parameters sent once."""
 
+import time
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from teststrip.errors import StorageError
 from teststrip.track import names
 from teststrip.track.connection import Connection
 
-PARAMS_PER_CALL, METRICS_PER_CALL = 100, 1000  # MLflow's own limits
+PARAMS_PER_CALL, TAGS_PER_CALL, METRICS_PER_CALL = 100, 100, 1000  # MLflow's own limits
+METRICS_BESIDE = METRICS_PER_CALL - PARAMS_PER_CALL - TAGS_PER_CALL  # 1000 of all kinds together
 
 
 def opened_run(
@@ -59,6 +62,29 @@ def send_params(
     send = [Param(k, v) for k, v in new.items() if k not in known]
     for part in parts(send, PARAMS_PER_CALL):
         connection.client.log_batch(run_id, params=part)
+
+
+def send_batch(
+    connection: Connection,
+    run_id: str,
+    params: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    tags: Mapping[str, str],
+) -> None:
+    """Send all of it, in one call where MLflow's limits let it; names and values as it takes them.
+
+    Tags go last: whoever finds them knows that all before them is there.
+    """
+    from mlflow.entities import Metric, Param, RunTag
+
+    now = int(time.time() * 1000)
+    some_params = parts([Param(k, v) for k, v in params.items()], PARAMS_PER_CALL)
+    some_metrics = parts([Metric(k, v, now, 0) for k, v in metrics.items()], METRICS_BESIDE)
+    some_tags = parts([RunTag(k, v) for k, v in tags.items()], TAGS_PER_CALL)
+    before = max(len(some_params), len(some_metrics), 1) - 1 if some_tags else 0
+    some_tags = [()] * before + some_tags
+    for one in zip_longest(some_params, some_metrics, some_tags, fillvalue=()):
+        connection.client.log_batch(run_id, params=one[0], metrics=one[1], tags=one[2])
 
 
 def parts(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
