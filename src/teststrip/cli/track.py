@@ -10,5 +10,6 @@ app = typer.Typer(
     help="MLflow for a team: serve it, check it, keep it in order.",
 )
 app.command()(track_server.serve)
+app.command()(track_server.migrate)
 app.command()(track_doctor.doctor)
 app.add_typer(track_users.app, name="users")

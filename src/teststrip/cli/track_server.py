@@ -53,6 +53,40 @@ def serve(host: Host = "127.0.0.1", port: Port = 5000, as_json: Json = False) ->
     served(settings().home, config, Address(host, port), say)
 
 
+def migrate(
+    check: Annotated[
+        bool, typer.Option("--check", help="Only look; exit 1 where some wait.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring the databases' schemas up to date: runs and users. Back up first.
+
+    `track serve` does it at its start unless TESTSTRIP_TRACK_MIGRATE=false. Two at once do no
+    harm. A schema that a newer MLflow made is refused. SQLite: the old file stays beside the new.
+
+    \b
+    Examples:
+      teststrip track migrate --check
+      teststrip track migrate
+    """
+    from teststrip.wire.track_server import migrate as migrated
+
+    found = migrated(settings().home, configured(), only_look=check)
+    data = [
+        {"database": s.database, "holds": s.which, "at": s.at, "wanted": s.wanted, "steps": s.steps}
+        for s in found
+    ]
+    was = "wait" if check else "done"
+    text = "\n".join(
+        f"{s.which}: {s.database}: "
+        + ("up to date" if s.is_current else f"{s.steps} migrations {was}")
+        for s in found
+    )
+    verbs.show({"databases": data, "only_looked": check}, as_json, text)
+    if check and not all(s.is_current for s in found):
+        raise typer.Exit(1)
+
+
 def configured() -> Any:
     """The settings, with the logs of this process set up. Raises ConfigError."""
     from teststrip.serve.operate import logs

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from uvicorn import Config
 
     from teststrip.track.server.places import Places
+    from teststrip.track.server.schema import State
 
 GOODBYE_S = 10  # for requests under way
 
@@ -73,6 +74,29 @@ def serve(
             listening.close()
 
 
+def migrate(home: Path, config: ServerConfig, *, only_look: bool = False) -> "list[State]":
+    """Bring the schemas up to date, or `only_look`; how they were before. Raises StorageError.
+
+    Several at once do no harm: one works, the others wait and find it done.
+    """
+    from teststrip.track.server.kept import Kept
+    from teststrip.track.server.mlflow_settings import environment as mlflow_environment
+    from teststrip.track.server.mlflow_settings import put
+    from teststrip.track.server.places import places as placed
+
+    places, login = placed(home, config), config.login == "on"
+    try:
+        from teststrip.track.server import schema
+
+        if only_look:
+            return schema.states(places, login=login)
+        # the users' migrations import MLflow's server, which reads it
+        put(os.environ, mlflow_environment(places, config, "127.0.0.1", kept=Kept(places.folder)))
+        return schema.migrate(places, login=login)
+    except ModuleNotFoundError as exc:
+        raise missing(exc) from exc
+
+
 @contextmanager
 def _alone(places: "Places") -> Iterator[None]:
     """Two servers on one folder of SQLite files would slow each other; a backup asks who is there.
@@ -83,6 +107,7 @@ def _alone(places: "Places") -> Iterator[None]:
         yield
         return
     with FolderLock(places.folder, f"the tracking server of {places.folder}").held():
+        places.folder.chmod(0o700)  # hashes of passwords lie in it
         yield
 
 

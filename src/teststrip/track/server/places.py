@@ -43,6 +43,8 @@ def places(home: Path, config: ServerConfig) -> Places:
 
 def shown(uri: str) -> str:
     """A database's address without its log-in and options, for people and logs."""
+    if uri.startswith(SQLITE):
+        return f"{SQLITE}{sqlite_path(uri)}"
     parts = urlsplit(uri)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 

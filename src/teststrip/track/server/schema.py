@@ -8,20 +8,23 @@ import fcntl
 import importlib.util
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 from teststrip.errors import MissingExtra, StorageError
+from teststrip.files import storage_error
+from teststrip.track.server import first_schema
 from teststrip.track.server.places import SQLITE, Places, shown, sqlite_path
 
 log = logging.getLogger(__name__)
 Which = Literal["runs", "users"]
 LOCK = 0x7465_7374_7374_7269  # of PostgreSQL's advisory locks: ours
-SCRIPTS = {
+SCRIPTS: dict[Which, tuple[str, ...]] = {
     "runs": ("store", "db_migrations"),
     "users": ("server", "auth", "db", "migrations"),
 }
@@ -67,6 +70,8 @@ def check(places: Places, *, login: bool) -> None:
 
 def state(which: Which, uri: str) -> State:
     """Raises StorageError where the database is away or its schema is newer than MLflow here."""
+    if uri.startswith(SQLITE) and not sqlite_path(uri).exists():
+        return _state(which, uri, None)  # looking makes no file
     with opened(uri) as connection:
         return _state(which, uri, connection)
 
@@ -107,15 +112,18 @@ def _databases(places: Places, login: bool) -> list[tuple[Which, str]]:
 def _state(which: Which, uri: str, connection: Any) -> State:
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
+    from alembic.script.revision import RevisionError
     from alembic.util import CommandError
 
     scripts = ScriptDirectory.from_config(_alembic(which))
     wanted = scripts.get_current_head() or ""
-    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE[which]})
-    at = context.get_current_revision()
+    at = None
+    if connection is not None:
+        options = {"version_table": VERSION_TABLE[which]}
+        at = MigrationContext.configure(connection, opts=options).get_current_revision()
     try:
         steps = sum(1 for _ in scripts.iterate_revisions(wanted, at or "base"))
-    except CommandError as exc:
+    except (CommandError, RevisionError) as exc:
         raise StorageError(
             f"the database {shown(uri)} has a schema (revision {at}) that MLflow "
             f"{version('mlflow')} does not know: a newer one made it. Upgrade Teststrip here, "
@@ -124,21 +132,56 @@ def _state(which: Which, uri: str, connection: Any) -> State:
     return State(which, shown(uri), at, wanted, steps)
 
 
-def _migrated(which: Which, uri: str) -> State:
+def upgrade(which: Which, uri: str) -> None:
+    """Run the migrations that wait, whatever is there."""
     from alembic import command
 
+    if which == "runs" and state(which, uri).at is None:
+        from mlflow.store.tracking.dbmodels.initial_models import Base
+
+        with opened(uri) as connection:  # as MLflow does: its first migration alters these
+            Base.metadata.create_all(connection)
+    command.upgrade(_alembic(which, uri), "head")
+
+
+def _migrated(which: Which, uri: str) -> State:
     with _alone(uri):
         before = state(which, uri)
         if before.is_current:
             return before
         log.info("schema of %s: %d migrations", before.database, before.steps)
-        if which == "runs" and before.at is None:
-            from mlflow.store.tracking.dbmodels.initial_models import Base
-
-            with opened(uri) as connection:  # as MLflow does: its first migration alters these
-                Base.metadata.create_all(connection)
-        command.upgrade(_alembic(which, uri), "head")
+        if uri.startswith(SQLITE):
+            _beside(which, sqlite_path(uri), before)
+        else:
+            upgrade(which, uri)  # PostgreSQL takes all of them back where one fails
     return before
+
+
+def _beside(which: Which, path: Path, before: State) -> None:
+    """SQLite keeps half a migration: make the new file beside the old one, which stays there."""
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    try:
+        if before.at is None:
+            made = first_schema.load(new, which, before.wanted)
+        else:
+            made = False
+            copy(path, new)
+        if not made:
+            upgrade(which, f"{SQLITE}{new}")
+        if before.at is not None:
+            path.replace(path.with_name(f"{path.name}.before-{before.at}"))
+        new.replace(path)
+    except OSError as exc:
+        if isinstance(exc, StorageError):
+            raise
+        raise storage_error(path, exc) from exc
+
+
+def copy(source: Path, target: Path) -> None:
+    """A whole copy of a SQLite database that others may be writing to meanwhile."""
+    with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(target)) as other:
+        one.backup(other, pages=1000)
 
 
 def _alembic(which: Which, uri: str = "") -> Any:
