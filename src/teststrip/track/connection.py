@@ -1,12 +1,13 @@
 """The MLflow store: `MLFLOW_TRACKING_URI` where it is set, else sqlite under the home folder.
 
 A server takes MLflow's own environment for log-in (MLFLOW_TRACKING_USERNAME, _PASSWORD, _TOKEN);
-nothing of it is read or kept here.
+nothing of it is read or kept here. What went wrong is told apart in faults.py.
 """
 
 import logging
 import os
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,17 +17,20 @@ from typing import Any
 
 from teststrip.errors import MissingExtra, StorageError
 from teststrip.files import storage_error
+from teststrip.track import faults
 
 _SECRET = re.compile(r"//[^/@\s]*@")
+_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 # Read by MLflow when it is imported or when it talks; a user's own value always stays.
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # The defaults retry a dead server for minutes; a study should hear of it within seconds.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    _RETRIES: "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
+PROBE_S = 5  # how long a server that may be away is waited for
 
 
 class Connection:
@@ -69,6 +73,11 @@ class Connection:
         return _SECRET.sub("//", self.uri)
 
     @property
+    def is_local(self) -> bool:
+        """Is it a file of this machine? Then it is never away."""
+        return self.uri.startswith(("sqlite:", "file:", "/", "./"))
+
+    @property
     def client(self) -> Any:
         """The MlflowClient. Raises StorageError where the store cannot be reached."""
         return self._opened()[0]
@@ -90,17 +99,41 @@ class Connection:
         except StorageError:
             raise
         except (MlflowException, requests.RequestException, SQLAlchemyError, OSError) as exc:
-            reason = _SECRET.sub("//", str(exc)).strip().partition("\n")[0][:300]
-            local = self._artifacts is not None
+            first = str(exc).strip().partition("\n")[0][:300]
+            reason = _SECRET.sub("//", first if self.is_local else faults.words(exc))
+            kind = StorageError if self.is_local else faults.kind_of(exc)
             hint = (
                 "is the disk full, or the folder read-only? TESTSTRIP_HOME chooses another"
-                if local
+                if self.is_local
                 else "is the server up and the log-in right (MLFLOW_TRACKING_URI, "
                 "MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD)? Without "
                 "MLFLOW_TRACKING_URI the record goes to a local file; a study that stopped "
                 "here can be resumed"
             )
-            raise StorageError(f"MLflow at {self.shown}: cannot {doing}: {reason}. {hint}") from exc
+            raise kind(f"MLflow at {self.shown}: cannot {doing}: {reason}. {hint}") from exc
+
+    def answers(self) -> bool:
+        """Does the store answer now? Any answer but a fault of the server counts; waits for 5 s."""
+        if not self.uri.startswith(("http:", "https:")):
+            return True  # a database's own time limit decides
+        import requests
+        from mlflow.exceptions import MlflowException
+        from mlflow.utils.credentials import get_default_host_creds
+        from mlflow.utils.rest_utils import http_request
+
+        try:
+            found = http_request(
+                get_default_host_creds(self.uri),
+                "/api/2.0/mlflow/experiments/get-by-name",  # asks the database, too
+                "GET",
+                params={"experiment_name": self.experiment},
+                timeout=PROBE_S,
+                max_retries=0,
+                raise_on_status=False,
+            )
+        except (MlflowException, requests.RequestException, OSError):
+            return False
+        return not faults.is_away(int(found.status_code))
 
     def _opened(self) -> tuple[Any, str]:
         if self._ready is None:
@@ -130,6 +163,40 @@ class Connection:
                     "it (mlflow experiments restore) or choose another name"
                 )
             return client, str(found.experiment_id)
+
+
+class _Once:
+    """See `sent_once`. A count, since several threads may ask for it at once."""
+
+    def __init__(self) -> None:
+        self._lock, self._depth = threading.Lock(), 0
+        self._before: str | None = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if self._depth == 0:
+                self._before = os.environ.get(_RETRIES)
+                os.environ[_RETRIES] = "0"
+            self._depth += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._depth -= 1
+                if self._depth == 0:
+                    if self._before is None:
+                        os.environ.pop(_RETRIES, None)
+                    else:
+                        os.environ[_RETRIES] = self._before
+
+
+sent_once = _Once()
+"""Within it MLflow's HTTP client sends every request once.
+
+It repeats whatever had no answer, a POST that makes a run as well: where only the answer was lost,
+that is a second run. Its number of tries can be set nowhere but in the environment.
+"""
 
 
 def import_mlflow() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from teststrip.evidence.analysis import Analysis
     from teststrip.study import Study, StudyResult
     from teststrip.study.result import Event
-    from teststrip.track.mlflow import MlflowTracker
+    from teststrip.track.outbox.tracker import StudyTracker
 
 REPORT, COMMENT, SHEET, SUMMARY = "report.html", "report.md", "contact-sheet.png", "study.json"
 
@@ -93,11 +93,13 @@ class Bench:
         except StudyError:
             if self.tracker is not None and study.state == "stopped":
                 self.tracker.finish_study(name, {}, {}, "killed")
+                self.tracker.say_waiting(name)
             raise
         report = self.report(name, out)
         if self.tracker is not None:
             self.tracker.log_evidence(name, report.metrics)
             self.tracker.finish_study(name, {}, report.files, result.ending)
+            self.tracker.say_waiting(name)
         return result
 
     def report(self, name: str, out: Path | None = None) -> "Report":
@@ -120,10 +122,13 @@ class Bench:
         return self.home / "studies" / name / "report"
 
     @cached_property
-    def tracker(self) -> "MlflowTracker | None":
-        """MLflow at MLFLOW_TRACKING_URI, or sqlite and a folder under `home`."""
+    def tracker(self) -> "StudyTracker | None":
+        """MLflow at MLFLOW_TRACKING_URI, or sqlite and a folder under `home`.
+
+        What a server that is away is not told waits in `home`/outbox.
+        """
         if not self.track:
             return None
-        from teststrip.track.mlflow import MlflowTracker
+        from teststrip.track.outbox.tracker import StudyTracker
 
-        return MlflowTracker(self.home)
+        return StudyTracker(self.home)
