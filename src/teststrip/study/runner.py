@@ -8,10 +8,11 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from teststrip.errors import StudyError
+from teststrip.errors import MissingExtra, StudyError
 from teststrip.files import write_atomic
 from teststrip.protocols import Generator, Scorer
 from teststrip.recipe import Recipe
@@ -39,7 +40,9 @@ from teststrip.study.race import (
 )
 from teststrip.study.result import Asked, Confirmation, Ending, Event, EventKind
 from teststrip.study.table import Origin, build_table, to_bytes
-from teststrip.study.trials import TrialBook, Turn
+
+if TYPE_CHECKING:
+    from teststrip.study.trials import TrialBook, Turn
 
 TABLE_EVERY_S = 2.0
 BASELINE = -1
@@ -161,7 +164,9 @@ class Runner:
         self.cells.fetch_blocks(needs)
         self.write_table()
 
-    def _run_wave(self, book: TrialBook, turns: Sequence[Turn], also: Mapping[str, int]) -> Ending:
+    def _run_wave(
+        self, book: "TrialBook", turns: Sequence["Turn"], also: Mapping[str, int]
+    ) -> Ending:
         ending: Ending = "finished"
         fresh: dict[str, Entrant] = {}
         for turn in turns:
@@ -273,8 +278,13 @@ class Runner:
             return Wilcoxon(self.scores, top, highest_is_best=self.primary.highest_is_best)
         return Everything(self.scores, top)
 
-    def _make_book(self) -> TrialBook:
+    def _make_book(self) -> "TrialBook":
         fixed = fixed_points(self.config)
+        try:  # here alone: who reads studies (the studio) needs no Optuna
+            from teststrip.study.trials import TrialBook
+        except ModuleNotFoundError as exc:
+            raise MissingExtra(f"running a study (package {exc.name})", "study") from exc
+
         return TrialBook(
             self.config,
             directions=["maximize" if g.highest_is_best else "minimize" for g in self.goals],
@@ -303,7 +313,7 @@ class Runner:
                 f"{top} blocks, so nothing can be compared with it; the first reason: {reasons[0]}"
             )
 
-    def _end_trial(self, book: TrialBook, turn: Turn) -> None:
+    def _end_trial(self, book: "TrialBook", turn: "Turn") -> None:
         if turn.is_told:
             return
         recipe_id = turn.recipe.recipe_id
@@ -319,7 +329,7 @@ class Runner:
         book.tell(turn, known if complete else None, pruned=recipe_id in stopped)
         self._say("trial")
 
-    def _report_again(self, turn: Turn) -> None:
+    def _report_again(self, turn: "Turn") -> None:
         """A recipe met before brings its block scores along, for Optuna's pruner."""
         blocks = self.config.blocks[: self.reached(turn.recipe.recipe_id)]
         done = reported_steps(turn.trial)
