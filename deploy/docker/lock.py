@@ -78,11 +78,12 @@ def resolved(name: str, platform: str) -> list[dict[str, Any]]:
             asked = [str(Path(folder, "tools.in"))]
         else:
             asked += [flag for extra in EXTRAS[name] for flag in ("--extra", extra)]
-        subprocess.run(
-            [os.environ.get("UV", "uv"), "pip", "compile", "--quiet", *asked]
-            + ["--constraints", "constraints.txt", "--no-emit-package", "teststrip"]
-            + ["--python-version", PYTHON, "--python-platform", platform]
-            + ["--format", "pylock.toml", "--output-file", str(out)],
+        command = [os.environ.get("UV", "uv"), "pip", "compile", "--quiet", *asked]
+        command += ["--constraints", "constraints.txt", "--no-emit-package", "teststrip"]
+        command += ["--python-version", PYTHON, "--python-platform", platform]
+        command += ["--format", "pylock.toml", "--output-file", str(out)]
+        subprocess.run(  # noqa: S603 - uv, as this file says
+            command,
             cwd=REPOSITORY,
             # torch as PyPI has it, not as this machine may be set up to get it
             env={k: v for k, v in os.environ.items() if k not in ("UV_FIND_LINKS", "UV_INDEX")},

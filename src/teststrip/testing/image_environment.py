@@ -12,6 +12,7 @@ import venv
 from collections import defaultdict
 from pathlib import Path
 
+PROGRAM = "import sys\nfrom teststrip.cli.main import main\nsys.exit(main())\n"
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)", re.MULTILINE)
 
 
@@ -41,9 +42,7 @@ def make(folder: Path, names: set[str], *, sources: Path) -> Path:
         _link(root, site, paths, {top for top, of in owners.items() if of == {own}})
     (site / "teststrip-sources.pth").write_text(f"{sources}\n")
     program = folder / "bin" / "teststrip"
-    program.write_text(
-        f"#!{folder}/bin/python\nimport sys\nfrom teststrip.cli.main import main\nsys.exit(main())\n"
-    )
+    program.write_text(f"#!{folder}/bin/python\n{PROGRAM}")
     program.chmod(0o755)
     return folder / "bin"
 
