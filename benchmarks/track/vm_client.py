@@ -1,0 +1,127 @@
+"""Somebody elsewhere, who knows an address and a log-in: a study, a training, a promotion."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from vm_machine import REPOSITORY, Machine
+from vm_servers import run
+
+PROGRAM = REPOSITORY / ".venv/bin/teststrip"
+CLOUD_KEYS = re.compile(r"^(AWS|GOOGLE|GCP|GCS|AZURE|BOTO|S3|PG|DATABASE|TESTSTRIP_TRACK)", re.I)
+MODEL = "posters"
+STUDY = """
+name: first
+prompts:
+  items: [a red apple, an owl at night, a blue car, a house, two dogs, a green tree]
+  held_out: 0.34
+seeds: 2
+recipe: {model: builtin, width: 64, height: 64}
+space:
+  steps: [1, 2]
+  guidance: [1, 4]
+baseline: {steps: 1, guidance: 2}
+scorers: [technical]
+objectives: technical
+design: {kind: grid}
+race: {kind: none, start: 2, top: 4}
+"""
+TRAINING = """
+name: style
+base: builtin
+data: {source: pictures}
+lora: {rank: 2}
+steps: 4
+batch: 2
+every: {log: 1, held_out: 2, checkpoint: 2}
+validation: {prompts: [a red square, a blue square], seeds: [0], steps: 2, scorers: [technical]}
+"""
+
+
+class Client:
+    """A person's process: its environment holds no key of any cloud and of no database."""
+
+    def __init__(self, machine: Machine, login: tuple[str, str], home: Path) -> None:
+        home.mkdir(parents=True)
+        self.machine, self.login, self.home = machine, login, home
+        self.env = machine.client_env(login, home)
+
+    def assert_it_holds_no_keys(self) -> int:
+        """In variables and below its home. Raises AssertionError; how many variables it has."""
+        named = [name for name in self.env if CLOUD_KEYS.match(name)]
+        assert not named, f"the client's environment holds {named}"
+        secrets = [*self.machine.bucket.keys, str(self.machine.postgres.socket)]
+        held = [name for name, value in self.env.items() if any(s in value for s in secrets)]
+        assert not held, f"keys are in {held}"
+        for name in (".aws", ".config/gcloud", ".pgpass"):
+            assert not (self.home / name).exists(), f"{name} lies in its home"
+        return len(self.env)
+
+    def command(self, *words: object, rc: int = 0, env: dict[str, str] | None = None) -> str:
+        """What `teststrip WORDS` says, run where the server's name leads to this machine."""
+        return run(
+            self.machine.elsewhere(PROGRAM, *words),
+            env=self.env | (env or {}),
+            cwd=self.home,
+            rc=rc,
+        )
+
+    def json(self, *words: object) -> Any:
+        """The same with --json, read."""
+        said = self.command(*words, "--json")
+        return json.loads(said[said.index("{") :][: said.rindex("}") + 1])
+
+    def python(self, script: str, rc: int = 0) -> str:
+        """A script of MLflow's own client, in the same environment."""
+        command = self.machine.elsewhere(PROGRAM.with_name("python"), "-c", script)
+        return run(command, env=self.env, cwd=self.home, rc=rc)
+
+
+def work(client: Client, say: Callable[[str, str, str], None]) -> None:
+    """A study with its confirmation, a promotion and a training; `say` is told what was seen."""
+    variables = client.assert_it_holds_no_keys()
+    say("keys of clouds and databases in the client's environment", "0", "0")
+    say("variables of the client's environment", str(variables), str(variables))
+
+    (client.home / "first.yaml").write_text(STUDY)
+    client.command("study", "run", "first.yaml")
+    client.command("study", "confirm", "first", "--seeds", "2")
+    why = "a trial of the tracking server"
+    client.command("study", "promote", "first", "--model-name", MODEL, "--force", "--why", why)
+    pictures = client.home / "pictures"
+    pictures.mkdir()
+    for number in range(6):
+        colour = (40 * number, 200 - 30 * number, 90)
+        Image.new("RGB", (64, 64), colour).save(pictures / f"{number}.png")
+        (pictures / f"{number}.txt").write_text(f"a square {number}")
+    (client.home / "style.yaml").write_text(TRAINING)
+    client.command("train", "run", "style.yaml")
+
+    seen = json.loads(client.python(COUNT))
+    say("recipes of the study, as runs", "5 or more", str(seen["recipes"]))
+    say(
+        "pictures of its runs that are read back through the server",
+        "20 or more",
+        str(seen["images"]),
+    )
+    say("runs that did not finish", "0", str(seen["unfinished"]))
+    say("the training, as runs", "1", str(seen["trainings"]))
+    say(f"{MODEL}@champion in the registry", "version 1", f"version {seen['champion']}")
+    say("runs whose artifacts name a bucket", "0", str(seen["bare"]))
+
+
+COUNT = """
+import collections, json, tempfile, pathlib
+from mlflow import MlflowClient
+from teststrip.track import names
+from teststrip.track.connection import import_mlflow
+import_mlflow()
+client = MlflowClient()
+there = client.get_experiment_by_name("teststrip")
+runs = client.search_runs([there.experiment_id], max_results=1000)
+kinds = collections.Counter(run.data.tags.get(names.KIND, "") for run in runs)
+print(json.dumps({"kinds": kinds}))
+"""
