@@ -72,7 +72,6 @@ def test_pages_of_other_sites_change_nothing(server: TrackProcess) -> None:
         "..%2f..%2fetc%2fpasswd",
         "%2fetc%2fpasswd",
         "0/%2e%2e/%2e%2e/x",
-        "a\\..\\b",
     ],
 )
 def test_paths_of_artifacts_stay_inside(server: TrackProcess, path: str) -> None:
