@@ -11,6 +11,7 @@
 {{- include "teststrip.fromSecret" (list .Values.secrets.track "TESTSTRIP_TRACK_ADMIN_PASSWORD" "TESTSTRIP_TRACK_SECRET_KEY") }}
 {{- include "teststrip.fromSecret" (list .Values.secrets.trackStore "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY") }}
 {{- with .Values.track }}
+- {name: TMPDIR, value: /tmp} # uploads pass through it
 - {name: TESTSTRIP_TRACK_ARTIFACTS, value: {{ .artifacts | quote }}}
 {{- with .s3Endpoint }}
 - {name: TESTSTRIP_TRACK_S3_ENDPOINT, value: {{ . | quote }}}
