@@ -11,5 +11,6 @@ app = typer.Typer(
 )
 app.command()(track_server.serve)
 app.command()(track_server.migrate)
+app.command()(track_server.gc)
 app.command()(track_doctor.doctor)
 app.add_typer(track_users.app, name="users")

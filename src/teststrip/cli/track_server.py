@@ -87,6 +87,49 @@ def migrate(
         raise typer.Exit(1)
 
 
+def gc(
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="AGE", help="Deleted so long ago: 30d, 12h.")
+    ] = "30d",
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; else it is only shown.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove for good what was deleted long ago: runs, models, experiments and their artifacts.
+
+    Shows what would go, and how many bytes. What a registered model is made of stays. May run
+    beside the server, with the same settings.
+
+    \b
+    Examples:
+      teststrip track gc
+      teststrip track gc --older-than 7d --yes
+    """
+    from dataclasses import asdict
+
+    from teststrip.wire.track_server import gc as collected
+
+    def told(item: Any) -> None:
+        if not as_json:
+            print(f"removed {item.kind} {item.id}", flush=True)
+
+    found = collected(settings().home, configured(), older_than, remove=yes, told=told)
+    going = [one for one in found if not one.kept]
+    # an experiment's place holds its runs' places: what runs say is counted once
+    inner = {one.experiment for one in found if one.kind != "experiment"}
+    alone = [o for o in going if o.kind != "experiment" or o.experiment not in inner]
+    size, files = sum(one.bytes for one in alone), sum(one.files for one in alone)
+    lines = [
+        f"{one.kind} {one.id} {one.name!r}: {one.files} files, {one.bytes:,} bytes"
+        + (f"; stays: {one.kept}" if one.kept else "")
+        for one in found
+        if not yes or one.kept
+    ]
+    done = "removed" if yes else "would go (--yes removes)"
+    lines.append(f"{len(going)} things, {files} files, {size:,} bytes {done}")
+    data = {"removed": yes, "items": [asdict(one) for one in found], "bytes": size, "files": files}
+    verbs.show(data, as_json, "\n".join(lines))
+
+
 def configured() -> Any:
     """The settings, with the logs of this process set up. Raises ConfigError."""
     from teststrip.serve.operate import logs

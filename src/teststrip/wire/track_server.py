@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import uvicorn
     from uvicorn import Config
 
+    from teststrip.track.server.gc import Item
     from teststrip.track.server.places import Places
     from teststrip.track.server.schema import State
 
@@ -48,9 +49,6 @@ def serve(
     Raises ConfigError for wrong settings or an open bind, StorageError where a database or the
     place of artifacts cannot be used, MissingExtra without the server's packages.
     """
-    from teststrip.track.server.kept import Kept
-    from teststrip.track.server.mlflow_settings import environment as mlflow_environment
-    from teststrip.track.server.mlflow_settings import put
     from teststrip.track.server.names import check_bind
     from teststrip.track.server.places import places as placed
 
@@ -60,10 +58,10 @@ def serve(
         listening = bound(address)
         before = signal.signal(signal.SIGTERM, _interrupt)
         try:
-            made = mlflow_environment(places, config, address.host, kept=Kept(places.folder))
-            put(os.environ, made)
-            password_file = _prepared(places, config)
-            server = _server(places, config)
+            _set_environment(places, config, address.host)
+            with packages():
+                password_file = _prepared(places, config)
+                server = _server(places, config)
             admin = config.admin_username if config.login == "on" else ""
             say(Started(url(address, listening).rstrip("/"), config.login, admin, password_file))
             _run(server, listening)
@@ -79,22 +77,45 @@ def migrate(home: Path, config: ServerConfig, *, only_look: bool = False) -> "li
 
     Several at once do no harm: one works, the others wait and find it done.
     """
-    from teststrip.track.server.kept import Kept
-    from teststrip.track.server.mlflow_settings import environment as mlflow_environment
-    from teststrip.track.server.mlflow_settings import put
     from teststrip.track.server.places import places as placed
 
     places, login = placed(home, config), config.login == "on"
-    try:
+    with packages():
         from teststrip.track.server import schema
 
         if only_look:
             return schema.states(places, login=login)
-        # the users' migrations import MLflow's server, which reads it
-        put(os.environ, mlflow_environment(places, config, "127.0.0.1", kept=Kept(places.folder)))
+        _set_environment(places, config)  # the users' migrations import MLflow's server
         return schema.migrate(places, login=login)
-    except ModuleNotFoundError as exc:
-        raise missing(exc) from exc
+
+
+def gc(
+    home: Path,
+    config: ServerConfig,
+    older_than: str,
+    *,
+    remove: bool,
+    told: "Callable[[Item], None]",
+) -> "list[Item]":
+    """What was deleted longer ago than `older_than` ("30d"); with `remove` it goes for good.
+
+    `told` is called for each that has gone. Raises ConfigError, StorageError.
+    """
+    from teststrip.track.server.places import places as placed
+
+    places = placed(home, config)
+    with packages():
+        from teststrip.track.server import checks, schema
+        from teststrip.track.server import gc as collecting
+
+        older_s = collecting.age_s(older_than)
+        schema.check(places, login=config.login == "on")
+        checks.check_artifacts(places, config)
+        found = collecting.find(places, config, older_s)
+        if remove:
+            _set_environment(places, config)
+            collecting.remove(places, config, found, told)
+        return found
 
 
 @contextmanager
@@ -117,20 +138,30 @@ def _prepared(places: "Places", config: ServerConfig) -> Path | None:
     from teststrip.track.server.kept import Kept
 
     login = config.login == "on"
+    if config.migrate:
+        schema.migrate(places, login=login)
+    else:
+        schema.check(places, login=login)
+    checks.check_artifacts(places, config)
+    return people.ensure_admin(places, config, Kept(places.folder)) if login else None
+
+
+def _set_environment(places: "Places", config: ServerConfig, host: str = "127.0.0.1") -> None:
+    """Of this process, for MLflow's server, which reads it when it is imported."""
+    from teststrip.track.server.kept import Kept
+    from teststrip.track.server.mlflow_settings import environment as mlflow_environment
+    from teststrip.track.server.mlflow_settings import put
+
+    put(os.environ, mlflow_environment(places, config, host, kept=Kept(places.folder)))
+
+
+@contextmanager
+def packages() -> Iterator[None]:
+    """Around what needs the extra: says what to install for a package that is not there."""
     try:
-        if config.migrate:
-            schema.migrate(places, login=login)
-        else:
-            schema.check(places, login=login)
-        checks.check_artifacts(places, config)
-        return people.ensure_admin(places, config, Kept(places.folder)) if login else None
+        yield
     except ModuleNotFoundError as exc:
-        raise missing(exc) from exc
-
-
-def missing(exc: ModuleNotFoundError) -> MissingExtra:
-    """What to install for the package that is not there."""
-    return MissingExtra(f"the tracking server (package {exc.name})", "server")
+        raise MissingExtra(f"the tracking server (package {exc.name})", "server") from exc
 
 
 def _server(places: "Places", config: ServerConfig) -> "uvicorn.Server | Config":
