@@ -140,6 +140,7 @@ def test_the_image_of_the_tracking_server_starts_and_ends_with_what_it_has():
 
         assert asked.returncode == 0, asked.stderr
         assert track.run("python", "-c", "import torch").returncode == 1
+        assert track.run("touch", str(REPOSITORY / "written")).returncode == 1
         assert (track.home / "track").is_dir()
         assert track.stop() == 0, track.log()
 

@@ -58,7 +58,9 @@ class ImageProcess:
             for own in (self.folder, self.home, self.home / "tmp"):
                 os.chown(own, USER, USER)
             who = [f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--no-new-privs"]
-            self._as_user = ["setpriv", *who, "--"]
+            # It may read what root has, since the interpreter may lie there; write it may not
+            caps = [f"--{kind}-caps=-all,+dac_read_search" for kind in ("inh", "ambient")]
+            self._as_user = ["setpriv", *who, *caps, "--"]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
