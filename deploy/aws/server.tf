@@ -15,13 +15,14 @@ resource "aws_ecs_cluster" "this" {
 
 locals {
   environment = {
-    AWS_DEFAULT_REGION         = var.region
-    TESTSTRIP_HOME             = "/data"
-    TMPDIR                     = "/data" # uploads in flight; the root is read-only
-    TESTSTRIP_TRACK_ARTIFACTS  = "s3://${aws_s3_bucket.artifacts.bucket}/${local.prefix}"
-    TESTSTRIP_TRACK_PUBLIC_URL = "https://${var.host_name}"
-    TESTSTRIP_TRACK_LOG        = "json"
-    TESTSTRIP_TRACK_MIGRATE    = "false" # prepare.tf does; servers that start together must not
+    AWS_DEFAULT_REGION              = var.region
+    TESTSTRIP_HOME                  = "/data"
+    TMPDIR                          = "/data" # uploads in flight; the root is read-only
+    TESTSTRIP_TRACK_ARTIFACTS       = "s3://${aws_s3_bucket.artifacts.bucket}/${local.prefix}"
+    TESTSTRIP_TRACK_PUBLIC_URL      = "https://${var.host_name}"
+    TESTSTRIP_TRACK_TRUSTED_PROXIES = aws_vpc.this.cidr_block # the balancer says who asks
+    TESTSTRIP_TRACK_LOG             = "json"
+    TESTSTRIP_TRACK_MIGRATE         = "false" # prepare.tf does; servers that start together must not
   }
 
   container = {
