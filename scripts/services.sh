@@ -69,7 +69,7 @@ PY
 
 settings() {
     [ -f "$folder/settings" ] || fail "nothing was started in $folder"
-    # shellcheck disable=SC1091
+    # shellcheck disable=SC1091 # made by make_settings
     . "$folder/settings"
 }
 
