@@ -128,7 +128,7 @@ def measured(args: argparse.Namespace, store: str, px: int, many: int, few: int)
     rows = [row(name, own, turns["obvious"]) for name, own in turns.items()]
     size = turns["teststrip"].png_bytes / 1000
     return [
-        f"## {store}, pictures of {px} x {px} px ({size:.0f} kB as PNG)",
+        f"### Pictures of {px} x {px} px ({size:.0f} kB as PNG)",
         "",
         "| client | recipes | pictures a second | recipe, median ms | requests a recipe | CPU ms a "
         "recipe, client / server | times the obvious one (each round) |",
@@ -174,7 +174,7 @@ def main() -> None:
         f"{SEEDS} pictures a recipe, from pixels to the record; load of the machine before: "
         f"{busy:.1f}. A ratio compares seconds a recipe within one round."
     )
-    written(args.out, f"Recording, {store}", [told, "", *lines])
+    written(args.out, f"Recording, {store}", [f"## Recording: {store}", "", told, "", *lines])
 
 
 if __name__ == "__main__":

@@ -62,9 +62,10 @@ def bring_from_mlflow(home: Path) -> Brought:
         is_here = (own / RECORD).exists()
         folder = own if is_here else home / REMOTE / record.name
         try:
+            there = record.files()  # asked once
             if not is_here:
-                _keep(record, folder, record_name=RECORD, table_name=TABLE)
-            _join_votes(record, folder)
+                _keep(record, there, folder, record_name=RECORD, table_name=TABLE)
+            _join_votes(record, there, folder)
         except TeststripError as exc:
             faults[record.name] = str(exc)
             continue
@@ -116,10 +117,13 @@ def _read(path: Path) -> bytes:
         raise StorageError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
 
 
-def _keep(record: "StudyRecord", folder: Path, *, record_name: str, table_name: str) -> None:
+def _keep(
+    record: "StudyRecord", there: set[str], folder: Path, *, record_name: str, table_name: str
+) -> None:
     """The table first, the record of it last: a study is there once it is whole."""
     write_atomic(folder / table_name, record.file(table_name))
-    files = {name: _optional(record, name) for name in (CONFIG, SUMMARY)}
+    # Nothing where the run has no such file: a running study has no summary.
+    files = {name: record.file(name) if name in there else b"" for name in (CONFIG, SUMMARY)}
     for name, data in files.items():
         if data:
             write_atomic(folder / KEPT / name, data)
@@ -127,16 +131,11 @@ def _keep(record: "StudyRecord", folder: Path, *, record_name: str, table_name: 
     write_atomic(folder / record_name, json.dumps(facts, indent=1, ensure_ascii=False).encode())
 
 
-def _join_votes(record: "StudyRecord", folder: Path) -> None:
+def _join_votes(record: "StudyRecord", there: set[str], folder: Path) -> None:
     """Votes and marks that other machines sent."""
     for name in (VOTES, MARKS):
-        if record.has_file(name):
+        if name in there:
             merge(folder / name, record.file(name))
-
-
-def _optional(record: "StudyRecord", name: str) -> bytes:
-    """Nothing where the run has no such file: a running study has no summary."""
-    return record.file(name) if record.has_file(name) else b""
 
 
 def _facts(
