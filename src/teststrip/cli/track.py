@@ -12,5 +12,7 @@ app = typer.Typer(
 app.command()(track_server.serve)
 app.command()(track_server.migrate)
 app.command()(track_server.gc)
+app.command()(track_server.backup)
+app.command()(track_server.restore)
 app.command()(track_doctor.doctor)
 app.add_typer(track_users.app, name="users")

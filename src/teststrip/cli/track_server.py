@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -128,6 +129,51 @@ def gc(
     lines.append(f"{len(going)} things, {files} files, {size:,} bytes {done}")
     data = {"removed": yes, "items": [asdict(one) for one in found], "bytes": size, "files": files}
     verbs.show(data, as_json, "\n".join(lines))
+
+
+BackupFile = Annotated[Path, typer.Argument(metavar="FILE", help="name.tar or name.tar.gz")]
+
+
+def backup(file: BackupFile, as_json: Json = False) -> None:
+    """Save the embedded store (SQLite and a folder) in one file, while it is served.
+
+    Holds runs, users (their passwords as hashes) and all artifacts, each with its SHA-256. Keep it
+    as secret as the server. For PostgreSQL and buckets it says what to do instead.
+
+    \b
+    Example:
+      teststrip track backup /backups/track-$(date -u +%F).tar
+    """
+    from teststrip.wire.track_server import backup as saved_by
+
+    saved = saved_by(settings().home, configured(), file)
+    data = {"file": str(file), "made": saved.made, "files": saved.files, "bytes": saved.bytes}
+    verbs.show(data, as_json, f"{file}: {saved.files} files, {saved.bytes:,} bytes")
+
+
+def restore(
+    file: BackupFile,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Put aside what is there; it is not removed.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring a backup back into TESTSTRIP_HOME. Stop the server first.
+
+    Every byte is checked before anything is touched. The next start migrates an older schema.
+
+    \b
+    Examples:
+      teststrip track restore /backups/track-2026-11-22.tar
+      teststrip track restore /backups/track-2026-11-22.tar --replace
+    """
+    from teststrip.wire.track_server import restore as restored
+
+    saved, aside = restored(settings().home, configured(), file, replace=replace)
+    data = {"made": saved.made, "files": saved.files, "bytes": saved.bytes}
+    lines = [f"restored: {saved.files} files, {saved.bytes:,} bytes, saved {saved.made}"]
+    lines += [f"put aside: {path}" for path in aside]
+    verbs.show(data | {"put_aside": [str(p) for p in aside]}, as_json, "\n".join(lines))
 
 
 def configured() -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from teststrip import environment
-from teststrip.errors import MissingExtra
+from teststrip.errors import ConfigError, MissingExtra
 from teststrip.lock import FolderLock
 from teststrip.track.server.config import SECRETS, ServerConfig
 from teststrip.wire.serving import Address, bound, url
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import uvicorn
     from uvicorn import Config
 
+    from teststrip.track.server.backup import Saved
     from teststrip.track.server.gc import Item
     from teststrip.track.server.places import Places
     from teststrip.track.server.schema import State
@@ -116,6 +117,34 @@ def gc(
             _set_environment(places, config)
             collecting.remove(places, config, found, told)
         return found
+
+
+def backup(home: Path, config: ServerConfig, file: Path) -> "Saved":
+    """The embedded store as one file, while it is served. Raises ConfigError, StorageError."""
+    from teststrip.track.server.backup import save
+    from teststrip.track.server.places import places
+
+    return save(places(home, config), file)
+
+
+def restore(
+    home: Path, config: ServerConfig, file: Path, *, replace: bool
+) -> "tuple[Saved, list[Path]]":
+    """Bring a backup back; also where that lies now which it replaced.
+
+    Raises ConfigError where a store is there and `replace` is not set, StudyError where a server
+    runs on it, StorageError.
+    """
+    from teststrip.track.server.backup import check_embedded
+    from teststrip.track.server.places import places as placed
+    from teststrip.track.server.restore import restore as restored
+
+    places = placed(home, config)
+    check_embedded(places)
+    if not file.is_file():
+        raise ConfigError(f"{file}: no such file")
+    with _alone(places):
+        return restored(places, file, replace=replace)
 
 
 @contextmanager

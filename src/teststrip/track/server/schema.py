@@ -179,9 +179,12 @@ def _beside(which: Which, path: Path, before: State) -> None:
 
 
 def copy(source: Path, target: Path) -> None:
-    """A whole copy of a SQLite database that others may be writing to meanwhile."""
+    """A whole copy of a SQLite database that others use meanwhile; who writes waits for it.
+
+    In one step: a copy in many begins anew whenever somebody writes.
+    """
     with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(target)) as other:
-        one.backup(other, pages=1000)
+        one.backup(other)
 
 
 def _alembic(which: Which, uri: str = "") -> Any:
