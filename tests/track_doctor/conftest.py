@@ -16,10 +16,21 @@ from teststrip.testing.track_process import TrackProcess
 from teststrip.track.doctor import Visit
 from teststrip.track.rest import Login, Rest
 
+USERS = {"few": "few-rights-here", "other": "somebody-else", "writer": "may-write-only"}
+
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     with TrackProcess(tmp_path_factory.mktemp("track")) as started:
+        with started.http() as client:
+            for name, password in USERS.items():
+                user = {"username": name, "password": password}
+                assert client.post("/api/2.0/mlflow/users/create", json=user).status_code == 200
+        for login in USERS.items():
+            # Known from now on: the brake that other tests' wrong log-ins put on spares them.
+            with started.http(login=login) as client:
+                asked = "/api/2.0/mlflow/experiments/search?max_results=1"
+                assert client.get(asked).status_code == 200
         yield started
 
 

@@ -4,6 +4,7 @@ import base64
 import email.utils
 import json
 import os
+import socket
 import time
 
 import pytest
@@ -20,17 +21,20 @@ def test_a_server_in_order_passes_and_is_left_as_it_was(visit, everything):
 
     report = examine(visit(large_mb=3))
 
-    unwell = {f.name: f.found for f in report.findings if f.status not in ("pass", "skip")}
+    # Other tests' wrong log-ins may have put the brake on for this address.
+    held_up = ("wrong login", "default password")
+    unwell = {
+        f.name: f.found
+        for f in report.findings
+        if f.status == "fail" or (f.status == "warn" and f.name not in held_up)
+    }
     assert unwell == {}
     assert report.ok
     assert [f.name for f in report.findings if f.status == "skip"] == ["certificate"]
     assert everything() == before
 
 
-def test_a_user_with_few_rights_passes_and_leaves_nothing(server, visit, everything):
-    with server.http() as client:
-        user = {"username": "few", "password": "few-rights-here"}
-        assert client.post("/api/2.0/mlflow/users/create", json=user).status_code == 200
+def test_a_user_with_few_rights_passes_and_leaves_nothing(visit, everything):
     before = everything()
 
     report = examine(visit(login=Login("few", "few-rights-here")))
@@ -42,10 +46,9 @@ def test_a_user_with_few_rights_passes_and_leaves_nothing(server, visit, everyth
 
 def test_an_experiment_of_another_user_may_not_be_written(server, visit):
     with server.http() as client:
-        client.post("/api/2.0/mlflow/users/create", json={"username": "x", "password": "x" * 12})
         client.post("/api/2.0/mlflow/experiments/create", json={"name": "of admin"})
 
-    report = examine(visit(login=Login("x", "x" * 12), experiment="of admin"))
+    report = examine(visit(login=Login("other", "somebody-else"), experiment="of admin"))
 
     assert not report.ok
     assert "403" in report["run"].found
@@ -154,12 +157,24 @@ def test_a_proxy_that_hides_false_names(visit, proxy):
 
 
 def test_no_log_in_and_a_wrong_one(visit):
-    assert "none is set" in login.login(visit(login=Login(token=""))).found
+    # The server holds up an address with many wrong ones: then it is 429 that it answers.
+    assert "none is set" in login.login(visit(login=Login())).found
     wrong = examine(visit(login=Login("admin", "made up")))
     assert wrong["login"].status == "fail"
-    assert "401" in wrong["login"].found
     assert wrong["run"].status == "skip"
     assert login.login(visit(login=Login(token="made-up"))).status == "fail"
+
+
+@pytest.mark.parametrize(("status", "word"), [(401, "is refused"), (429, "too many wrong")])
+def test_a_refused_log_in(visit, proxy, status, word):
+    address, _ = proxy(answers={network.LISTING: (status, {}, b"no")})
+    seen = visit(address)
+
+    assert word in login.login(seen).found
+    assert login.login(seen).status == "fail"
+    expected = "pass" if status == 401 else "warn"
+    assert login.wrong_login(seen).status == expected
+    assert login.default_password(seen).status == expected
 
 
 def test_a_proxy_that_lets_everybody_in(visit, proxy, server):
@@ -208,6 +223,47 @@ def test_something_else_that_answers(visit, proxy):
     address, _ = proxy(answers={"/health": (200, {}, b"<html>welcome")})
 
     assert network.health(visit(address)).status == "fail"
+
+
+def test_answers_of_another_shape_are_a_finding(visit, proxy):
+    address, _ = proxy(answers={"/api/2.0/mlflow/experiments/create": (200, {}, b"{}")})
+
+    report = examine(visit(address))
+
+    assert report["run"].status == "fail"
+    assert "another shape" in report["run"].found
+
+
+def test_a_server_that_never_answers(visit, monkeypatch):
+    monkeypatch.setattr(network, "PATIENCE_S", 0.2)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        report = examine(visit(f"http://127.0.0.1:{silent.getsockname()[1]}"))
+
+    assert "no answer within" in report["health"].found
+    assert report["run"].status == "skip"
+
+
+def test_a_user_who_may_write_and_not_delete_is_told_what_stays(server, visit):
+    with server.http() as client:
+        made = client.post("/api/2.0/mlflow/experiments/create", json={"name": "shared"}).json()
+        client.post(
+            "/api/3.0/mlflow/users/permissions/grant",
+            json={
+                "username": "writer",
+                "resource_type": "experiment",
+                "resource_id": made["experiment_id"],
+                "permission": "EDIT",
+            },
+        )
+
+    report = examine(visit(login=Login("writer", "may-write-only"), experiment="shared"))
+
+    assert report["images"].status == "pass"
+    assert report["registry"].status == "pass"
+    assert report["tidy"].status == "warn"
+    assert "usual.png" in report["tidy"].found
 
 
 def test_pictures_that_do_not_pass_are_told_with_the_limit(visit, proxy):
@@ -304,7 +360,7 @@ def test_the_verb(server, monkeypatch, capsys, tmp_path):
     told = json.loads(capsys.readouterr().out)
     assert told["ok"]
     assert told["address"] == server.address
-    assert {c["status"] for c in told["checks"]} == {"pass", "skip"}
+    assert {c["name"] for c in told["checks"] if c["status"] == "fail"} == set()
 
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong-password-9")
     assert main(["track", "doctor", server.address]) == 1

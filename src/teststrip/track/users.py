@@ -138,10 +138,14 @@ class Users:
     @contextmanager
     def _border(self, doing: str) -> Iterator[None]:
         """What the server refuses, in words that say what to do."""
+        where = self._rest.address
         try:
             yield
+        except (LookupError, TypeError) as exc:
+            raise StorageError(
+                f"{where}: cannot {doing}: an answer of another shape than MLflow's ({exc!r})"
+            ) from exc
         except Refused as exc:
-            where = self._rest.address
             who = self._rest.login.username or "this token"
             match exc.status, exc.code:
                 case 401, _:

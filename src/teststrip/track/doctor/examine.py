@@ -72,6 +72,9 @@ def _asked(check: Check, visit: Visit, found: dict[str, Finding]) -> Finding:
         finding = failed(str(exc), check.mend)
     except StorageError as exc:
         finding = failed(str(exc), "is the server up, and nothing on the way in between?")
+    except (LookupError, TypeError, ValueError, AttributeError) as exc:
+        what = f"an answer of another shape than MLflow's ({type(exc).__name__}: {exc})"
+        finding = failed(what, "is this MLflow, and does a proxy change its answers?")
     return replace(finding, name=check.name, seconds=time.monotonic() - started)
 
 
