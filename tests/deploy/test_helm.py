@@ -477,6 +477,64 @@ def test_the_schema_knows_each_value_and_each_setting(deploy):
         )
 
 
+def test_prometheus_asks_where_boards_and_alerts_look(rendered, deploy):
+    made = rendered(file="values-eks.yaml")
+    told = yaml.safe_load((deploy / "monitoring" / "prometheus.yaml").read_text())
+    jobs = {job["job_name"] for job in told["scrape_configs"]} - {"teststrip-gpu"}
+    (track,) = of_kind(made, "ScrapeConfig")
+    (target,) = track["spec"]["staticConfigs"]
+    found = {target["labels"]["job"]} | {
+        rule["replacement"]
+        for part in of_kind(made, "PodMonitor")
+        for end in part["spec"]["podMetricsEndpoints"]
+        for rule in end["relabelings"]
+    }
+
+    assert found == jobs
+    (host,) = target["targets"]
+    given = environment(pod_of(made, "teststrip-track")["containers"][0])
+    assert host.rpartition(":")[0] in given["TESTSTRIP_TRACK_ALLOW_HOSTS"].split(",")
+
+
+# What MLflow's own chart (charts/ of its repository, 0.1.1) takes of what is set here.
+MLFLOW = {
+    "image": {"repository", "tag", "pullPolicy"},
+    "server": {"value_options", "flag_options", "staticPrefix"},
+    "mlflow": {"backendStoreUri", "backendStoreUriFrom", "artifactsDestination"},
+    "ingress": {"enabled", "className", "annotations", "hosts", "tls"},
+    "networkPolicy": {"enabled", "additionalEgressRules"},
+    "podSecurityContext": {"runAsNonRoot", "runAsUser", "fsGroup", "seccompProfile"},
+    "resources": {"requests", "limits"},
+    "metrics": {"enabled", "path"},
+    "env": None,
+    "extraVolumes": None,
+    "extraVolumeMounts": None,
+    "imagePullSecrets": None,
+}
+
+
+def test_the_values_for_mlflows_own_chart_are_values_of_it_and_hold_no_secret(deploy):
+    values = yaml.safe_load((deploy / "helm" / "mlflow-chart.yaml").read_text())
+
+    assert values.keys() <= MLFLOW.keys()
+    for key, known in MLFLOW.items():
+        if known is not None:
+            assert values.get(key, {}).keys() <= known, key
+    assert set(values["mlflow"]) == {"backendStoreUriFrom", "artifactsDestination"}
+    assert values["server"]["value_options"]["app_name"] == "basic-auth"
+    assert values["ingress"]["tls"]
+    (host,) = [rule["host"] for rule in values["ingress"]["hosts"]]
+    assert host in values["server"]["value_options"]["allowed_hosts"].split(",")
+    for var in values["env"]:
+        is_secret = re.search(r"SECRET|PASSWORD|_KEY", var["name"]) is not None
+        assert is_secret == ("valueFrom" in var), var["name"]
+    mounted = {mount["mountPath"]: mount["name"] for mount in values["extraVolumeMounts"]}
+    named = {var["name"]: var.get("value") for var in values["env"]}
+    folder = named["MLFLOW_AUTH_CONFIG_PATH"].rpartition("/")[0]
+    volumes = {v["name"]: v for v in values["extraVolumes"]}
+    assert "secret" in volumes[mounted[folder]]
+
+
 def test_another_name_of_the_release_is_everywhere(rendered):
     made = rendered({"track": {"enabled": True}, "studio": {"enabled": True}}, name="blue")
 
