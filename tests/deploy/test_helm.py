@@ -541,3 +541,28 @@ def test_another_name_of_the_release_is_everywhere(rendered):
     assert all(part["metadata"]["name"].startswith("blue-teststrip-") for part in made)
     given = environment(pod_of(made, "blue-teststrip-web")["containers"][0])
     assert given["MLFLOW_TRACKING_URI"] == "http://blue-teststrip-track:5000"
+
+
+def test_the_guide_names_every_secret_and_commands_that_exist(repository, deploy):
+    text = (repository / "docs" / "deploy" / "kubernetes.md").read_text()
+    values = yaml.safe_load((deploy / "helm" / "teststrip" / "values.yaml").read_text())
+
+    made = set(re.findall(r"create secret generic (teststrip-[a-z-]+)", text))
+    looped = re.search(r"for name in ([a-z ]+); do", text)[1].split()
+    made |= {f"teststrip-{name}" for name in looped}
+    assert {name for name in values["secrets"].values() if name} <= made
+    for name in SECRET:
+        assert name in text, name
+    blocks = "\n".join(re.findall(r"^```bash\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    commands = re.findall(
+        r"teststrip ((?:track|service|studio|study) [a-z ]+?[a-z]+)(?= |$)", blocks
+    )
+    assert len(commands) >= 4
+    for line in commands:
+        command = typer.main.get_command(app)
+        for word in line.split():
+            if hasattr(command, "commands"):
+                assert word in command.commands, f"no {word} in `teststrip {line}`"
+                command = command.commands[word]
+    for link in re.findall(r"\]\((\.\./[^)#]+)\)", text):
+        assert (repository / "docs" / "deploy" / link).exists(), link
