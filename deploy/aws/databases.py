@@ -23,7 +23,7 @@ with psycopg.connect(
     known = db.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
     verb = sql.SQL("ALTER" if known else "CREATE")
     db.execute(
-        sql.SQL("{} ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}").format(
+        sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(
             verb, sql.Identifier(role), sql.Literal(hashed.decode())
         )
     )

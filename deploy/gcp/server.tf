@@ -66,7 +66,7 @@ resource "google_cloud_run_v2_service" "track" {
     containers {
       name  = "server"
       image = var.image
-      args  = ["track", "serve", "--host", "127.0.0.1", "--port", "5000"]
+      args  = ["track", "serve", "--host", "0.0.0.0", "--port", "5000"]
 
       dynamic "env" {
         for_each = local.environment
