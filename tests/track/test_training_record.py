@@ -120,10 +120,18 @@ def test_a_store_that_stays_away_is_said_at_the_end(recording, tracker, caplog):
     assert "training run hats is not complete in MLflow" in caplog.text
 
 
-def test_a_store_that_cannot_be_reached_at_the_start_is_said_at_once(folder, home, monkeypatch):
+def test_a_server_that_is_away_at_the_start_is_said_and_the_training_goes_on(
+    folder, home, monkeypatch, caplog
+):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(StorageError, match=r"127\.0\.0\.1:9"):
+    Recording(folder, TrainingTracker(home)).start(CONFIG)
+    assert "127.0.0.1:9" in caplog.text
+    assert "goes on without its record" in caplog.text
+
+
+def test_a_damaged_store_is_said_at_the_start(folder, home):
+    (home / "mlflow.db").write_bytes(b"this is no database" * 100)
+    with pytest.raises(StorageError, match=r"mlflow\.db"):
         Recording(folder, TrainingTracker(home)).start(CONFIG)
 
 

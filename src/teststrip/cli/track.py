@@ -2,7 +2,7 @@
 
 import typer
 
-from teststrip.cli import track_doctor, track_server, track_users
+from teststrip.cli import track_doctor, track_outbox, track_server, track_users
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,4 +15,5 @@ app.command()(track_server.gc)
 app.command()(track_server.backup)
 app.command()(track_server.restore)
 app.command()(track_doctor.doctor)
+app.command()(track_outbox.outbox)
 app.add_typer(track_users.app, name="users")

@@ -19,7 +19,7 @@ from typing import Any
 from teststrip.errors import ConfigError, StorageError
 from teststrip.files import storage_error
 from teststrip.track import names
-from teststrip.track.connection import Connection
+from teststrip.track.connection import Connection, sent_once
 from teststrip.track.registry import DIGEST, PREVIOUS, Version, sha256_of
 
 ALIAS = "challenger"
@@ -86,14 +86,15 @@ def register_adapter(  # noqa: PLR0917 - what a version is made of
                 client.log_artifacts(run_id, str(Path(place) / "model"), folder)
             root = client.get_run(run_id).info.artifact_uri.rstrip("/")
             tags = _tags(known, base) | {DIGEST: digest} | ({PREVIOUS: before} if before else {})
-            found = client.create_model_version(
-                name,
-                source=f"{root}/{folder}",
-                run_id=run_id,
-                tags=tags,
-                description=f"LoRA of {base['model']}, step {known.get('step')}, scale "
-                f"{known['scale']}",
-            )
+            with sent_once():
+                found = client.create_model_version(
+                    name,
+                    source=f"{root}/{folder}",
+                    run_id=run_id,
+                    tags=tags,
+                    description=f"LoRA of {base['model']}, step {known.get('step')}, scale "
+                    f"{known['scale']}",
+                )
         number = str(found.version)
         if before != number:
             client.set_registered_model_alias(name, alias, number)

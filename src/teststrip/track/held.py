@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from teststrip.errors import StorageError
@@ -20,6 +21,7 @@ class Held:
         self._connection = connection
         self.run_id = str(run.info.run_id)
         self.address = str(run.info.artifact_uri)
+        self._began = int(run.info.start_time or 0)
         self.params: dict[str, str] = dict(run.data.params)
         self.metrics: dict[str, float] = dict(run.data.metrics)
         self.tags: dict[str, str] = dict(run.data.tags)
@@ -38,7 +40,11 @@ class Held:
         new_metrics = {k: v for k, v in numbers.items() if self.metrics.get(k) != v}
         new_tags = {k: v for k, v in (tags or {}).items() if self.tags.get(k) != v}
         if new_params or new_metrics or new_tags:
-            send_batch(self._connection, self.run_id, new_params, new_metrics, new_tags)
+            # A first value is stamped with the run's own beginning: where a batch that was given up
+            # as lost arrives after all, the one sent in its place is the same point.
+            stamps = {k: self._began for k in new_metrics if k not in self.metrics}
+            send = partial(send_batch, self._connection, self.run_id, stamps=stamps)
+            send(new_params, new_metrics, new_tags)
         self.params |= new_params
         self.metrics |= new_metrics
         self.tags |= new_tags

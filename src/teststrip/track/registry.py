@@ -16,7 +16,7 @@ from teststrip.config import parse
 from teststrip.errors import StorageError
 from teststrip.recipe import Recipe
 from teststrip.track import names
-from teststrip.track.connection import Connection
+from teststrip.track.connection import Connection, sent_once
 
 ALIAS = "champion"
 FOLDER = "champion"
@@ -109,13 +109,14 @@ class Registry:
                 known = {k: names.fitted(str(v), names.MAX_TAG) for k, v in tags.items()}
                 if before:
                     known[PREVIOUS] = before
-                found = client.create_model_version(
-                    name,
-                    source=f"{root}/{folder}",
-                    run_id=run_id,
-                    tags=known | {DIGEST: digest},
-                    description=description,
-                )
+                with sent_once():
+                    found = client.create_model_version(
+                        name,
+                        source=f"{root}/{folder}",
+                        run_id=run_id,
+                        tags=known | {DIGEST: digest},
+                        description=description,
+                    )
             number = str(found.version)
             if before and before != number and not is_new:
                 client.set_model_version_tag(name, number, PREVIOUS, before)

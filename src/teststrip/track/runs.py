@@ -70,16 +70,21 @@ def send_batch(
     params: Mapping[str, Any],
     metrics: Mapping[str, float],
     tags: Mapping[str, str],
+    *,
+    stamps: Mapping[str, int],
 ) -> None:
     """Send all of it, in one call where MLflow's limits let it; names and values as it takes them.
 
-    Tags go last: whoever finds them knows that all before them is there.
+    `stamps`: metric -> milliseconds since 1970, now for others. Tags go last: whoever finds
+    them knows that all before them is there.
     """
     from mlflow.entities import Metric, Param, RunTag
 
     now = int(time.time() * 1000)
     some_params = parts([Param(k, v) for k, v in params.items()], PARAMS_PER_CALL)
-    some_metrics = parts([Metric(k, v, now, 0) for k, v in metrics.items()], METRICS_BESIDE)
+    some_metrics = parts(
+        [Metric(k, v, stamps.get(k) or now, 0) for k, v in metrics.items()], METRICS_BESIDE
+    )
     some_tags = parts([RunTag(k, v) for k, v in tags.items()], TAGS_PER_CALL)
     before = max(len(some_params), len(some_metrics), 1) - 1 if some_tags else 0
     some_tags = [()] * before + some_tags

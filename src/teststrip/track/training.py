@@ -6,12 +6,13 @@ that was killed, or whose server was away, is complete again after the next call
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from teststrip.track import names
-from teststrip.track.connection import Connection
+from teststrip.track.connection import Connection, sent_once
+from teststrip.track.outbox.box import TRAININGS, Box, Store
 from teststrip.track.runs import (
     METRICS_PER_CALL,
     find_run,
@@ -29,14 +30,19 @@ ENDED = {"failed": "FAILED", "stopped": "KILLED", "running": "RUNNING"}
 class TrainingTracker:
     """One training run as an MLflow run in the experiment of `home`'s store.
 
-    `parent`: run id of a search whose trial this is. Only the client API is used: no active run.
-    All calls raise StorageError where the store refuses, and may be repeated. One thread at a time.
+    `parent`: run id of a search whose trial this is, or what gives it when the run is opened. Only
+    the client API is used: no active run. All calls raise StorageError where the store refuses, and
+    may be repeated. One thread at a time.
     """
 
     def __init__(
-        self, home: Path, experiment: str = "teststrip", parent: str | None = None
+        self,
+        home: Path,
+        experiment: str = "teststrip",
+        parent: str | Callable[[], str] | None = None,
     ) -> None:
         self._connection = Connection(home, experiment)
+        self._store = Store(home.resolve(), self._connection.shown, experiment)
         self._parent = parent
         self._run_id = ""
         self._sent: dict[str, int] = {}
@@ -51,15 +57,27 @@ class TrainingTracker:
         """Where the record goes, without any password."""
         return self._connection.shown
 
+    @property
+    def connection(self) -> Connection:
+        """Which store it speaks to."""
+        return self._connection
+
+    def box(self, name: str) -> Box:
+        """Where what run `name` could not say yet waits."""
+        return self._store.box(TRAININGS, name)
+
     def start(self, name: str, config: Mapping[str, Any], tags: Mapping[str, str]) -> str:
         """Open the run, or find the one it had before it was killed; returns its id."""
         with self._connection.border(f"open training run {name!r}"):
             client = self._connection.client
             own = {names.KIND: KIND, RUN: name, names.CONFIG: names.config_hash(config)}
             if self._parent:
-                own[names.PARENT] = self._parent
+                own[names.PARENT] = (
+                    self._parent if isinstance(self._parent, str) else self._parent()
+                )
             more = {k: names.fitted(v, names.MAX_TAG) for k, v in tags.items()}
-            run = opened_run(self._connection, name, own, more)
+            with sent_once():
+                run = opened_run(self._connection, name, own, more)
             self._run_id = str(run.info.run_id)
             send_params(self._connection, self._run_id, names.flat(config), run.data.params)
             self._sent = {
@@ -70,7 +88,8 @@ class TrainingTracker:
 
     def log(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Send rows of metrics.jsonl (`step` and numbers). What was sent before is left out; what
-        is not finite is, too."""
+        is not finite is, too. `time`: seconds since 1970; the same point with the same time is one
+        point, however often it arrives."""
         with self._connection.border("record metrics"):
             from mlflow.entities import Metric
 
@@ -79,10 +98,11 @@ class TrainingTracker:
             metrics = []
             for row in rows:
                 step = int(row["step"])
+                stamp = int(row["time"] * 1000) if "time" in row else now
                 numbers = {k: v for k, v in row.items() if k not in ("step", "time")}
                 for key, value in names.finite(numbers).items():
                     if step > sent.get(key, -1):
-                        metrics.append(Metric(key, value, now, step))
+                        metrics.append(Metric(key, value, stamp, step))
                         sent[key] = step
             for part in parts(metrics, METRICS_PER_CALL):
                 self._connection.client.log_batch(self._run_id, metrics=part)

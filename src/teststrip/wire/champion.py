@@ -71,7 +71,8 @@ def promote(
     """Register a confirmed recipe as champion of `model_name` in the MLflow model registry.
 
     Raises ConfigError (names, `why`), StudyError where the confirmation does not support it and
-    `force` is off, StorageError where MLflow refuses. The same again changes nothing.
+    `force` is off, StorageError where MLflow refuses or is away: what waits for it is delivered
+    first. The same again changes nothing.
     """
     from teststrip.track.connection import Connection
     from teststrip.track.registry import Registry
@@ -85,8 +86,11 @@ def promote(
     files, loras = _files(chosen, evidence)
     if bench.tracker is None:
         raise ConfigError("promote writes to MLflow; it cannot run without tracking")
+    bench.tracker.is_needed(name, "promote")
     report = bench.report(name)
     run_id = record(bench, chosen.findings, report.files, report.metrics)
+    bench.tracker.is_needed(name, "promote")
+    run_id = run_id or record(bench, chosen.findings, report.files, report.metrics)
     version = Registry(Connection(bench.home)).register(
         model_name,
         run_id,

@@ -142,6 +142,7 @@ def confirm(  # noqa: PLR0917 - the verb's flags
     report = bench.report(name, out)
     if bench.tracker is not None:
         record(bench, found, report.files, report.metrics)
+        bench.tracker.say_waiting(name)
     return Outcome(ran, found, (out or bench.report_folder(name)) / REPORT)
 
 

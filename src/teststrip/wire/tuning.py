@@ -23,7 +23,6 @@ def tune(
     on_event: OnEvent | None = None,
 ) -> "TuneReport":
     """Run a search, or go on with it; see `train.tune.search` for what it raises."""
-    from teststrip.train.tune.folder import TuneFolder
     from teststrip.train.tune.objective import Training, find_goal
     from teststrip.train.tune.search import search
 
@@ -33,7 +32,7 @@ def tune(
     if track:
         from teststrip.train.tune.record import TuneRecord
 
-        record = TuneRecord(home, config)
+        record = TuneRecord.of(home, config)
         parent = record.start()
     objective = Training(home, goal, config.measures, track, parent, device)
     try:
@@ -50,5 +49,5 @@ def tune(
             record.end("failed" if failed else "stopped", str(exc))
         raise
     if record is not None:
-        record.finish(report, TuneFolder(home / "tunes" / config.name))
+        record.finish(report)
     return report

@@ -121,6 +121,20 @@ class Box:
             if now is not None and now.token == entry.token:
                 self._write(entry.folder, now.data, now.rank, now.since, reason, now.token)
 
+    def move(self, store: "Store") -> None:
+        """Keep it for `store`, which has a new address. Raises StorageError where records for the
+        same name wait there, too."""
+        there = store.box(self.kind, self.name)
+        if there.waits():
+            raise StorageError(f"{there.path}: records wait there; deliver those first")
+        store.sign()
+        try:
+            shutil.rmtree(there.path, ignore_errors=True)
+            there.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.rename(there.path)
+        except OSError as exc:
+            raise storage_error(there.path, exc) from exc
+
     @property
     def is_in_doubt(self) -> bool:
         """Did a request have no answer, so that the store may have done it?"""

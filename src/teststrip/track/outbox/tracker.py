@@ -142,6 +142,23 @@ class StudyTracker:
             raise StorageError(f"{_waits(box)}: {why}")
         return self._delivered.get(name, 0) - before
 
+    def is_needed(self, name: str, what: str) -> None:
+        """For `what`, which no record on disk can stand for: delivers all that waits for the study.
+
+        Raises StorageError where the store is away or something is left.
+        """
+        if self._connection.is_local:
+            return
+        try:
+            self.deliver(name)
+        except StorageError as exc:
+            raise StorageError(f"{what} needs the tracking server: {exc}") from exc
+        if not self._connection.answers():
+            raise StoreAway(
+                f"{what} needs the tracking server: MLflow at {self.uri} does not answer; nothing "
+                "was changed, do it again when it is back"
+            )
+
     def _do(
         self,
         name: str,

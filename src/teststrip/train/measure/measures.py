@@ -39,8 +39,8 @@ class Measures:
     """One run's numbers. Only the process that writes the run has one; one thread at a time.
 
     `folder`: the run's. Without `generator` or validation prompts there are no images, without
-    `tracker` nothing goes to MLflow. `owned`: a generator that `close` closes. Raises ConfigError
-    where the validation recipe is wrong.
+    `tracker` nothing goes to MLflow. `parent`: see `Recording`. `owned`: a generator that `close`
+    closes. Raises ConfigError where the validation recipe is wrong.
     """
 
     def __init__(
@@ -50,11 +50,13 @@ class Measures:
         generator: Generator | None = None,
         scorers: Sequence[Scorer] = (),
         tracker: "TrainingTracker | None" = None,
+        *,
+        parent: str = "",
     ) -> None:
         self.config = config
         self.folder = RunFolder(folder)
         self._scorers = scorers
-        self._recording = Recording(self.folder, tracker)
+        self._recording = Recording(self.folder, tracker, parent)
         self._standing = Standing(self.folder.progress, config.steps)
         self._held_out: HeldOut | None = None
         self._validation: Validation | None = None

@@ -22,7 +22,8 @@ def open_measures(
 
     `generator` None: a local engine on `device` if there are validation prompts; `close` of the
     measures closes that one, never a generator that was given. `parent`: MLflow run of the search
-    whose trial it is. Raises ConfigError, PluginError, MissingExtra, ModelError.
+    whose trial it is, or what `TuneRecord.start` gave in its place. Raises
+    ConfigError, PluginError, MissingExtra, ModelError.
     """
     scorers: list[Scorer] = []
     own: Generator | None = None
@@ -33,8 +34,9 @@ def open_measures(
     tracker = None
     if track:
         from teststrip.track.training import TrainingTracker
+        from teststrip.train.tune.record import parent_run
 
-        tracker = TrainingTracker(home, parent=parent)
-    measures = Measures(config, folder, generator or own, scorers, tracker)
+        tracker = TrainingTracker(home, parent=parent_run(home, parent))
+    measures = Measures(config, folder, generator or own, scorers, tracker, parent=parent or "")
     measures.owned = own
     return measures
