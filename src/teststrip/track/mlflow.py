@@ -168,18 +168,22 @@ class MlflowTracker:
         A picture that is there under its name is the same picture (its name is its key).
         """
         there = {name for name, _ in recorded_pictures(run.tags)}
+        tags: dict[str, str] = {}
         if names.PICTURES not in run.tags:  # by an earlier version: one file each, no tags
             listed = self._artifacts.names(run.address, names.IMAGES)
             sizes = {PurePosixPath(path).name: size for path, size in listed.items()}
-            there |= {name for name, data in images.items() if sizes.get(name) == len(data)}
+            earlier = [n for n, size in sizes.items() if len(images.get(n, b"")) in (0, size)]
+            for group in packs.groups(dict.fromkeys(earlier, 0)):
+                tags |= picture_tag(names.SINGLE, packs.digest(group), group)
+            there |= set(earlier)
         new = {name: data for name, data in images.items() if name not in there}
-        tags = {names.PICTURES: str(len(there) + len(new))}
+        tags[names.PICTURES] = str(len(there) + len(new))
         together, single = packs.sorted_out(new)
         for group in together:
             digest = packs.digest(group)
             title = f"{recipe.recipe_id}: {recipe.canonical}"
             page = packs.pack({name: new[name] for name in group}, title)
-            self._artifacts.put(run.address, {f"{digest}{packs.SUFFIX}": page}, names.IMAGES)
+            self._artifacts.put(run.address, {packs.page_name(digest): page}, names.IMAGES)
             tags |= picture_tag(names.PACK, digest, group)
         for group in single:
             self._artifacts.put(run.address, {name: new[name] for name in group}, names.IMAGES)

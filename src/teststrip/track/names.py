@@ -13,7 +13,7 @@ STATUS, VERSION = "teststrip.status", "teststrip.version"
 PARENT = "mlflow.parentRunId"
 IMAGES = "images"
 # How many pictures a recipe's run has; and, by the digest of their names, which are in the page
-# images/<digest>.html or files of their own: whoever has the run's tags need not list its folder.
+# images/pictures-<digest>.html or files of their own: who has the tags need not list the folder.
 PICTURES, PACK, SINGLE = "teststrip.pictures", "teststrip.pack.", "teststrip.files."
 TABLE = "images.parquet"
 CONFIG_FILE = "config.json"

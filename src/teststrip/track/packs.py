@@ -19,7 +19,6 @@ from teststrip.errors import ConfigError, StorageError
 LARGE = 256 * 1024
 MOST_BYTES = 8 * 2**20  # of one pack's pictures: its page is one upload
 MOST_LETTERS = 4500  # of the names that one tag holds
-SUFFIX = ".html"
 _PICTURE = re.compile(
     r'<figure id="([^"]*)"><img alt="[^"]*" src="data:[^;"]*;base64,([A-Za-z0-9+/=]*)">'
 )
@@ -47,28 +46,32 @@ def sorted_out(pictures: Mapping[str, bytes]) -> tuple[list[list[str]], list[lis
 
     Each list's names fit one tag. Large pictures go by themselves, and so does a lonely one.
     """
-    small = [name for name, data in pictures.items() if len(data) < LARGE]
-    together = small if len(small) > 1 else []
-    alone = {name: 0 for name in pictures if name not in set(together)}
-    return _groups({name: len(pictures[name]) for name in together}), _groups(alone)
+    small = {name: len(data) for name, data in pictures.items() if len(data) < LARGE}
+    together = small if len(small) > 1 else {}
+    return groups(together), groups({name: 0 for name in pictures if name not in together})
 
 
-def _groups(sizes: Mapping[str, int]) -> list[list[str]]:
-    """Names in groups of at most MOST_LETTERS and MOST_BYTES."""
-    groups: list[list[str]] = []
+def groups(sizes: Mapping[str, int]) -> list[list[str]]:
+    """Names in groups of at most MOST_LETTERS and MOST_BYTES; `sizes`: name -> bytes."""
+    found: list[list[str]] = []
     letters = size = 0
     for name, own in sizes.items():
         letters, size = letters + len(name) + 4, size + own
-        if not groups or letters > MOST_LETTERS or size > MOST_BYTES:
-            groups.append([])
+        if not found or letters > MOST_LETTERS or size > MOST_BYTES:
+            found.append([])
             letters, size = len(name) + 4, own
-        groups[-1].append(name)
-    return groups
+        found[-1].append(name)
+    return found
 
 
 def digest(pictures: Iterable[str]) -> str:
     """What a set of pictures is called: the same names give the same 12 digits."""
     return hashlib.sha256("\n".join(sorted(pictures)).encode()).hexdigest()[:12]
+
+
+def page_name(digest: str) -> str:
+    """The file of a page, in the folder of pictures."""
+    return f"pictures-{digest}.html"
 
 
 def pack(pictures: Mapping[str, bytes], title: str) -> bytes:

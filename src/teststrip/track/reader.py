@@ -135,7 +135,7 @@ class StudyRecord:
         return [_Picture(recipe_id, address, name, page) for name, page in recorded]
 
     def _page(self, address: str, page: str) -> dict[str, bytes]:
-        path = f"{names.IMAGES}/{page}{packs.SUFFIX}"
+        path = f"{names.IMAGES}/{packs.page_name(page)}"
         with self._lock:
             busy = self._busy.setdefault(path, threading.Lock())
         with busy:  # one reads the page, the others wait for it
