@@ -10,7 +10,7 @@ import pytest
 from teststrip.errors import ConfigError, StorageError, StudyError
 from teststrip.testing.track_process import TrackProcess
 from teststrip.track.server.config import ServerConfig
-from teststrip.wire.track_server import backup, restore
+from teststrip.wire.track_keeping import backup, restore
 
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 API = "/api/2.0/mlflow"

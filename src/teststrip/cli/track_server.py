@@ -1,6 +1,5 @@
 """`teststrip track serve` and what keeps a tracking server in order."""
 
-import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,7 +69,7 @@ def migrate(
       teststrip track migrate --check
       teststrip track migrate
     """
-    from teststrip.wire.track_server import migrate as migrated
+    from teststrip.wire.track_keeping import migrate as migrated
 
     found = migrated(settings().home, configured(), only_look=check)
     data = [
@@ -107,7 +106,7 @@ def gc(
     """
     from dataclasses import asdict
 
-    from teststrip.wire.track_server import gc as collected
+    from teststrip.wire.track_keeping import gc as collected
 
     def told(item: Any) -> None:
         if not as_json:
@@ -144,7 +143,7 @@ def backup(file: BackupFile, as_json: Json = False) -> None:
     Example:
       teststrip track backup /backups/track-$(date -u +%F).tar
     """
-    from teststrip.wire.track_server import backup as saved_by
+    from teststrip.wire.track_keeping import backup as saved_by
 
     saved = saved_by(settings().home, configured(), file)
     data = {"file": str(file), "made": saved.made, "files": saved.files, "bytes": saved.bytes}
@@ -167,7 +166,7 @@ def restore(
       teststrip track restore /backups/track-2026-11-22.tar
       teststrip track restore /backups/track-2026-11-22.tar --replace
     """
-    from teststrip.wire.track_server import restore as restored
+    from teststrip.wire.track_keeping import restore as restored
 
     saved, aside = restored(settings().home, configured(), file, replace=replace)
     data = {"made": saved.made, "files": saved.files, "bytes": saved.bytes}
@@ -178,11 +177,8 @@ def restore(
 
 def configured() -> Any:
     """The settings, with the logs of this process set up. Raises ConfigError."""
-    from teststrip.serve.operate import logs
-    from teststrip.wire.track_server import read_config
+    from teststrip.wire.track_server import read_config, set_up_logs
 
     config = read_config()
-    logs.configure("track", config.log)
-    for name in ("mlflow.server.auth", "mlflow.store.db.utils", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)  # "experimental", "updating tables"
+    set_up_logs(config)
     return config

@@ -1,5 +1,6 @@
 """The tracking server as a process: settings, databases, the first user, the socket, the end."""
 
+import logging
 import os
 import signal
 import socket
@@ -10,19 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from teststrip import environment
-from teststrip.errors import ConfigError, MissingExtra
+from teststrip.errors import MissingExtra
 from teststrip.lock import FolderLock
 from teststrip.track.server.config import SECRETS, ServerConfig
 from teststrip.wire.serving import Address, bound, url
 
 if TYPE_CHECKING:
     import uvicorn
+    from starlette.types import ASGIApp
     from uvicorn import Config
 
-    from teststrip.track.server.backup import Saved
-    from teststrip.track.server.gc import Item
     from teststrip.track.server.places import Places
-    from teststrip.track.server.schema import State
 
 GOODBYE_S = 10  # for requests under way
 
@@ -55,11 +54,11 @@ def serve(
 
     check_bind(address.host, config)
     places = placed(home, config)
-    with _alone(places):
+    with alone(places):
         listening = bound(address)
         before = signal.signal(signal.SIGTERM, _interrupt)
         try:
-            _set_environment(places, config, address.host)
+            set_environment(places, config, address.host)
             with packages():
                 password_file = _prepared(places, config)
                 server = _server(places, config)
@@ -73,82 +72,8 @@ def serve(
             listening.close()
 
 
-def migrate(home: Path, config: ServerConfig, *, only_look: bool = False) -> "list[State]":
-    """Bring the schemas up to date, or `only_look`; how they were before. Raises StorageError.
-
-    Several at once do no harm: one works, the others wait and find it done.
-    """
-    from teststrip.track.server.places import places as placed
-
-    places, login = placed(home, config), config.login == "on"
-    with packages():
-        from teststrip.track.server import schema
-
-        if only_look:
-            return schema.states(places, login=login)
-        _set_environment(places, config)  # the users' migrations import MLflow's server
-        return schema.migrate(places, login=login)
-
-
-def gc(
-    home: Path,
-    config: ServerConfig,
-    older_than: str,
-    *,
-    remove: bool,
-    told: "Callable[[Item], None]",
-) -> "list[Item]":
-    """What was deleted longer ago than `older_than` ("30d"); with `remove` it goes for good.
-
-    `told` is called for each that has gone. Raises ConfigError, StorageError.
-    """
-    from teststrip.track.server.places import places as placed
-
-    places = placed(home, config)
-    with packages():
-        from teststrip.track.server import checks, schema
-        from teststrip.track.server import gc as collecting
-
-        older_s = collecting.age_s(older_than)
-        schema.check(places, login=config.login == "on")
-        checks.check_artifacts(places, config)
-        found = collecting.find(places, config, older_s)
-        if remove:
-            _set_environment(places, config)
-            collecting.remove(places, config, found, told)
-        return found
-
-
-def backup(home: Path, config: ServerConfig, file: Path) -> "Saved":
-    """The embedded store as one file, while it is served. Raises ConfigError, StorageError."""
-    from teststrip.track.server.backup import save
-    from teststrip.track.server.places import places
-
-    return save(places(home, config), file)
-
-
-def restore(
-    home: Path, config: ServerConfig, file: Path, *, replace: bool
-) -> "tuple[Saved, list[Path]]":
-    """Bring a backup back; also where that lies now which it replaced.
-
-    Raises ConfigError where a store is there and `replace` is not set, StudyError where a server
-    runs on it, StorageError.
-    """
-    from teststrip.track.server.backup import check_embedded
-    from teststrip.track.server.places import places as placed
-    from teststrip.track.server.restore import restore as restored
-
-    places = placed(home, config)
-    check_embedded(places)
-    if not file.is_file():
-        raise ConfigError(f"{file}: no such file")
-    with _alone(places):
-        return restored(places, file, replace=replace)
-
-
 @contextmanager
-def _alone(places: "Places") -> Iterator[None]:
+def alone(places: "Places") -> Iterator[None]:
     """Two servers on one folder of SQLite files would slow each other; a backup asks who is there.
 
     Raises StudyError where another holds it.
@@ -175,7 +100,7 @@ def _prepared(places: "Places", config: ServerConfig) -> Path | None:
     return people.ensure_admin(places, config, Kept(places.folder)) if login else None
 
 
-def _set_environment(places: "Places", config: ServerConfig, host: str = "127.0.0.1") -> None:
+def set_environment(places: "Places", config: ServerConfig, host: str = "127.0.0.1") -> None:
     """Of this process, for MLflow's server, which reads it when it is imported."""
     from teststrip.track.server.kept import Kept
     from teststrip.track.server.mlflow_settings import environment as mlflow_environment
@@ -201,7 +126,7 @@ def _server(places: "Places", config: ServerConfig) -> "uvicorn.Server | Config"
 
     several = config.workers > 1
     options = uvicorn.Config(
-        "teststrip.track.server.app:worker" if several else app.create(places, config),
+        "teststrip.wire.track_server:worker" if several else app.create(places, config),
         factory=several,
         workers=config.workers,
         log_config=None,
@@ -212,6 +137,26 @@ def _server(places: "Places", config: ServerConfig) -> "uvicorn.Server | Config"
         timeout_graceful_shutdown=GOODBYE_S,
     )
     return options if several else uvicorn.Server(options)
+
+
+def worker() -> "ASGIApp":
+    """The app of one process among several; MLflow's settings are in the environment by now."""
+    from teststrip.settings import Settings
+    from teststrip.track.server import app
+    from teststrip.track.server.places import places
+
+    config = read_config()
+    set_up_logs(config)
+    return app.create(places(Settings().home, config), config)
+
+
+def set_up_logs(config: ServerConfig) -> None:
+    """Of this process: ours as TESTSTRIP_LOG says, of MLflow what is wrong. Raises ConfigError."""
+    from teststrip.serve.operate import logs
+
+    logs.configure("track", config.log)
+    for name in ("mlflow.server.auth", "mlflow.store.db.utils", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # "experimental", "updating tables"
 
 
 def _run(server: "uvicorn.Server | Config", listening: socket.socket) -> None:

@@ -30,7 +30,7 @@ def create(places: Places, config: ServerConfig) -> "ASGIApp":
     if login:
         app = Brake(app, numbers.login_failures.inc, Up([places.login]))
     if config.metrics:
-        app = MetricsPage(app, numbers, login=login)
+        app = MetricsPage(app, numbers, login=login, several=config.workers > 1)
     return Counted(app, numbers)
 
 
@@ -51,14 +51,3 @@ def mlflow_app(places: Places, *, login: bool) -> Any:
             made = fastapi_app.app
         handlers.initialize_backend_stores(places.backend, places.backend, "mlflow-artifacts:/")
         return made
-
-
-def worker() -> "ASGIApp":
-    """The app of one process among several; its settings and MLflow's are in the environment."""
-    from teststrip.environment import read
-    from teststrip.settings import Settings
-    from teststrip.track.server.config import SECRETS
-    from teststrip.track.server.places import places
-
-    config = read(ServerConfig, "the tracking server's settings", files=SECRETS)
-    return create(places(Settings().home, config), config)

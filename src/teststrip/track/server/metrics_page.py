@@ -17,13 +17,19 @@ PATH = "/metrics"
 WHO_AM_I = "/api/2.0/mlflow/users/current"  # 200 to anybody who is logged in
 OPEN = "/api/3.0/mlflow/server-info"  # where nobody is asked: the name of the host counts still
 REMEMBER_S = 3600.0
+SEVERAL = (
+    "Several processes answer here (TESTSTRIP_TRACK_WORKERS), each with numbers of its own. "
+    "For numbers run several servers of one process each.\n"
+)
 
 
 class MetricsPage:
     """Around MLflow's app, which is asked whether this caller may come in."""
 
-    def __init__(self, app: "ASGIApp", numbers: "Numbers", *, login: bool) -> None:
-        self._app, self._numbers = app, numbers
+    def __init__(
+        self, app: "ASGIApp", numbers: "Numbers", *, login: bool, several: bool = False
+    ) -> None:
+        self._app, self._numbers, self._several = app, numbers, several
         self._ask = WHO_AM_I if login else OPEN
         self._known: tuple[bytes, float] = (b"", 0.0)
         self._salt = secrets.token_bytes(16)
@@ -41,6 +47,8 @@ class MetricsPage:
             for message in held:
                 await send(message)
             return None
+        if self._several:
+            return await answer(send, 501, SEVERAL)
         # the scraper of the last hour still learns that the database of users is away
         body = await asyncio.to_thread(self._numbers.text)
         kind = "text/plain; version=0.0.4; charset=utf-8"
