@@ -22,15 +22,6 @@ LISTING = f"{API}/experiments/search"
 _EXPIRED, _NOT_YET, _OTHER_NAME = 10, 9, (62, 64)
 
 
-def is_loopback(address: str) -> bool:
-    """Whether the host of this address is this machine, by its name alone."""
-    host = urlsplit(address).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
 def address(visit: Visit) -> Finding:
     """Does its name lead somewhere, and may a password go there?"""
     parts = urlsplit(visit.rest.address)

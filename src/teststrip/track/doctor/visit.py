@@ -4,8 +4,10 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from teststrip.errors import StorageError
+from teststrip.guard import is_loopback
 from teststrip.track.rest import Rest
 
 
@@ -28,9 +30,8 @@ class Visit:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can ask it, going by its address."""
-        from teststrip.track.doctor.network import is_loopback
-
-        return is_loopback(self.rest.address)
+        host = urlsplit(self.rest.address).hostname or ""
+        return is_loopback(host) or host.endswith(".localhost")
 
     def undo_later(self, what: str, undo: Callable[[], object]) -> None:
         """Remember how `what` is taken away again."""
