@@ -20,7 +20,7 @@ from teststrip.errors import ConfigError, StorageError
 from teststrip.files import storage_error
 from teststrip.track import names
 from teststrip.track.connection import Connection, sent_once
-from teststrip.track.registry import DIGEST, PREVIOUS, Version, sha256_of
+from teststrip.track.registry import DIGEST, PREVIOUS, Version, make_model, sha256_of
 
 ALIAS = "challenger"
 KIND = "adapter"
@@ -75,7 +75,7 @@ def register_adapter(  # noqa: PLR0917 - what a version is made of
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
     with connection.border(f"register adapter {name!r}"):
         client = connection.client
-        _make_model(connection, name)
+        make_model(connection, name, KIND, "Adapters trained with Teststrip.")
         before = str(client.get_registered_model(name).aliases.get(alias, ""))
         found = _find(connection, name, digest)
         is_new = found is None
@@ -240,19 +240,6 @@ def _tags(meta: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, str]:
         names.KIND: KIND,
     }
     return {key: names.fitted(str(value), names.MAX_TAG) for key, value in known.items() if value}
-
-
-def _make_model(connection: Connection, name: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        connection.client.get_registered_model(name)
-    except MlflowException as exc:
-        if exc.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        connection.client.create_registered_model(
-            name, tags={names.KIND: KIND}, description="Adapters trained with Teststrip."
-        )
 
 
 def _find(connection: Connection, name: str, digest: str) -> Any | None:

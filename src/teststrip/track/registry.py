@@ -98,7 +98,7 @@ class Registry:
         digest = _digest(files, loras)
         with self._connection.border(f"register model {name!r}"):
             client = self._connection.client
-            self._make_model(name)
+            make_model(self._connection, name, "champion", "Recipes promoted by Teststrip.")
             before = self._champion_number(name)
             folder = f"{FOLDER}/{recipe_id}/{digest}"
             found = self._find(name, run_id, digest)
@@ -175,18 +175,6 @@ class Registry:
             )
         return read_champion(version, place)
 
-    def _make_model(self, name: str) -> None:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self._connection.client.get_registered_model(name)
-        except MlflowException as exc:
-            if exc.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            self._connection.client.create_registered_model(
-                name, tags={names.KIND: "champion"}, description="Recipes promoted by Teststrip."
-            )
-
     def _champion_number(self, name: str) -> str:
         aliases: Mapping[str, Any] = self._connection.client.get_registered_model(name).aliases
         return str(aliases.get(ALIAS, ""))
@@ -220,6 +208,22 @@ class Registry:
             previous=str(found.tags.get(PREVIOUS, "")),
             is_new=is_new,
         )
+
+
+def make_model(connection: Connection, name: str, kind: str, description: str) -> None:
+    """The registered model `name`, unless it is there.
+
+    It is not looked up first: a server with log-in says "permission denied" of a name that is free.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        connection.client.create_registered_model(
+            name, tags={names.KIND: kind}, description=description
+        )
+    except MlflowException as exc:
+        if exc.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
 
 
 def read_champion(version: Version, folder: Path) -> Champion:
