@@ -25,7 +25,7 @@ space:
   guidance: [1, 4]
 baseline: {steps: 1, guidance: 2}
 scorers: [technical]
-objectives: technical
+objectives: technical.contrast@1
 design: {kind: grid}
 race: {kind: none, start: 2, top: 4}
 """
@@ -101,27 +101,46 @@ def work(client: Client, say: Callable[[str, str, str], None]) -> None:
     client.command("train", "run", "style.yaml")
 
     seen = json.loads(client.python(COUNT))
-    say("recipes of the study, as runs", "5 or more", str(seen["recipes"]))
-    say(
-        "pictures of its runs that are read back through the server",
-        "20 or more",
-        str(seen["images"]),
-    )
+    made = sum(1 for _ in (client.home / "data/studies/first").rglob("*.png"))
+    say("pictures of the study on the client's disk", "more than 15", str(made))
+    say("the same bytes, read back through the server", str(made), str(seen["same"]))
+    say("pictures there that nobody made here", "0", str(seen["foreign"]))
+    say("runs of recipes", "10", str(seen["recipes"]))
     say("runs that did not finish", "0", str(seen["unfinished"]))
-    say("the training, as runs", "1", str(seen["trainings"]))
+    say("trainings, each with its last loss", "1", str(seen["trainings"]))
     say(f"{MODEL}@champion in the registry", "version 1", f"version {seen['champion']}")
-    say("runs whose artifacts name a bucket", "0", str(seen["bare"]))
+    say("runs whose artifacts are not behind the server", "0", str(seen["bare"]))
+    objects = client.machine.bucket.objects()
+    is_there = all(key.startswith("runs/") for key in objects) and len(objects) > 0
+    say("objects in the bucket, all below its prefix", "yes", "yes" if is_there else "no")
 
 
 COUNT = """
-import collections, json, tempfile, pathlib
+import hashlib, json, os, pathlib
 from mlflow import MlflowClient
 from teststrip.track import names
 from teststrip.track.connection import import_mlflow
+from teststrip.track.reader import studies
 import_mlflow()
+home = pathlib.Path(os.environ["TESTSTRIP_HOME"])
+here = {f.name: hashlib.sha256(f.read_bytes()).hexdigest()
+        for f in (home / "studies/first").rglob("*.png")}
+there = {}
+for record in studies(home / "nothing-here"):
+    for name in record.pictures():
+        there[name] = hashlib.sha256(record.png(name)).hexdigest()
 client = MlflowClient()
-there = client.get_experiment_by_name("teststrip")
-runs = client.search_runs([there.experiment_id], max_results=1000)
-kinds = collections.Counter(run.data.tags.get(names.KIND, "") for run in runs)
-print(json.dumps({"kinds": kinds}))
+experiment = client.get_experiment_by_name("teststrip")
+runs = client.search_runs([experiment.experiment_id], max_results=1000)
+of_kind = lambda kind: [r for r in runs if r.data.tags.get(names.KIND) == kind]
+print(json.dumps({
+    "kinds": sorted({r.data.tags.get(names.KIND, "") for r in runs}),
+    "same": sum(there.get(name) == digest for name, digest in here.items()),
+    "foreign": len(set(there) - set(here)),
+    "recipes": len([r for r in runs if names.RECIPE_ID in r.data.tags]),
+    "unfinished": len([r for r in runs if r.info.status != "FINISHED"]),
+    "trainings": len([r for r in of_kind("training") if "loss" in r.data.metrics]),
+    "champion": client.get_model_version_by_alias("posters", "champion").version,
+    "bare": len([r for r in runs if not r.info.artifact_uri.startswith("mlflow-artifacts:/")]),
+}))
 """

@@ -5,11 +5,13 @@
 
 The unit's own lines are read and run: its environment, its files of settings, its credentials, what
 comes before it, its command. Nothing of the caller's environment comes in. Paths of the machine
-(/etc/teststrip, ...) are those below FOLDER. Left out is what needs systemd itself: users, the
-sandbox, restarts after a fault.
+(/etc/teststrip, ...) are those below FOLDER. Of the sandbox it has what a process can do to itself:
+no new privileges, no memory that is written and run, no capabilities but those named, the umask.
+Left out is what needs systemd: users, other views of the disk, filters of system calls, restarts.
 """
 
 import argparse
+import ctypes
 import os
 import re
 import shlex
@@ -20,8 +22,10 @@ import sys
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 OURS = re.compile(r"(?<![\w./-])/(?=(?:opt|etc|run|var/lib)/teststrip)")
+PR_SET_NO_NEW_PRIVS, PR_SET_MDWE = 38, 65  # prctl(2)
 QUIETLY = ("enable", "disable", "daemon-reload")
 
 
@@ -94,7 +98,9 @@ class Unit:
         env = self.environment()
         with self.log.open("a") as log:
             for line in self.lines["ExecStartPre"]:
-                code = subprocess.call(self.command(line, env), env=env, stdout=log, stderr=log)
+                code = subprocess.call(
+                    self.command(line, env), env=env, stdout=log, stderr=log, **self.confined()
+                )
                 if code:
                     raise SystemExit(f"{self.name}: ExecStartPre ended with {code}, see {self.log}")
             process = subprocess.Popen(
@@ -105,6 +111,7 @@ class Unit:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                **self.confined(),
             )
         self._pid_file.parent.mkdir(parents=True, exist_ok=True)
         self._pid_file.write_text(str(process.pid))
@@ -135,7 +142,25 @@ class Unit:
         ]
         if words[0] == "/usr/bin/caddy":  # where a machine without it has it
             words[0] = os.environ.get("TESTSTRIP_CADDY", words[0])
-        return words
+        if os.getuid() != 0:
+            return words
+        kept = "".join(f",+{name.lower()}" for name in self.lines["CapabilityBoundingSet"] if name)
+        return ["setpriv", f"--bounding-set=-all{kept.replace('cap_', '')}", "--", *words]
+
+    def confined(self) -> dict[str, Any]:
+        """Options of Popen: what the unit's sandbox asks of the process itself."""
+        refuses_code = self.lines["MemoryDenyWriteExecute"] == ["yes"]
+        no_more = self.lines["NoNewPrivileges"] == ["yes"]
+
+        def confine() -> None:
+            libc = ctypes.CDLL(None, use_errno=True)
+            # An older kernel knows no MDWE; systemd then filters system calls instead.
+            if refuses_code:
+                libc.prctl(PR_SET_MDWE, 1, 0, 0, 0)
+            if no_more and libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+                raise OSError(ctypes.get_errno(), "no_new_privs")
+
+        return {"umask": int(self.lines["UMask"][0], 8), "preexec_fn": confine}
 
     def here(self, text: str) -> str:
         """Paths of the machine below the stage; %d is the folder of credentials."""

@@ -74,7 +74,7 @@ check_flags() {
     [[ $one =~ $number ]] || faults+=("'$one' is no port")
   done
   for one in "$certificate" "$key" "$aws_credentials" "$database_file"; do
-    [ -z "$one" ] || [ -r "$one" ] || faults+=("$one cannot be read")
+    [ -z "$one" ] || [ -r "$(at "$one")" ] || faults+=("$one cannot be read")
   done
   [ -e "$from" ] || faults+=("--from $from: does not exist")
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
@@ -82,6 +82,10 @@ check_flags() {
   [ ${#faults[@]} -eq 0 ] && return
   printf 'install.sh: %s\n' "${faults[@]}" >&2
   exit 2
+}
+
+at() { # where a file is: what an earlier run copied is below the root folder
+  case $1 in /etc/teststrip/*) printf %s "$stage$1" ;; *) printf %s "$1" ;; esac
 }
 
 act() { # a change of the machine itself
@@ -165,15 +169,13 @@ write_secrets() {
 }
 
 write_settings() {
-  local name at="" tls=$email
-  for name in "${kept[@]}"; do printf '%s=%q\n' "$name" "${!name}"; done |
-    put /etc/teststrip/install.conf 600 root:root
-  [ "$https_port" = 443 ] || at=:$https_port
+  local name behind="" tls=$email
+  [ "$https_port" = 443 ] || behind=:$https_port
   put /etc/teststrip/track.env 600 root:root <<ENV
 # Written by install.sh. Settings of your own go to track.local.env, which is read after this.
 PORT=$port
 TESTSTRIP_HOME=/var/lib/teststrip
-TESTSTRIP_TRACK_PUBLIC_URL=https://$domain$at
+TESTSTRIP_TRACK_PUBLIC_URL=https://$domain$behind
 TESTSTRIP_TRACK_TRUSTED_PROXIES=127.0.0.1
 TESTSTRIP_TRACK_MIGRATE=off
 TESTSTRIP_TRACK_ARTIFACTS=$artifacts
@@ -184,9 +186,10 @@ OMP_NUM_THREADS=1
 ENV
   if [ -n "$certificate" ]; then
     folder /etc/teststrip/tls 750 root:caddy
-    put /etc/teststrip/tls/certificate.pem 640 root:caddy <"$certificate"
-    put /etc/teststrip/tls/key.pem 640 root:caddy <"$key"
-    tls="/etc/teststrip/tls/certificate.pem /etc/teststrip/tls/key.pem"
+    put /etc/teststrip/tls/certificate.pem 640 root:caddy <"$(at "$certificate")"
+    put /etc/teststrip/tls/key.pem 640 root:caddy <"$(at "$key")"
+    certificate=/etc/teststrip/tls/certificate.pem key=/etc/teststrip/tls/key.pem
+    tls="$certificate $key"
   elif [ -n "$internal" ]; then
     tls=internal
   fi
@@ -198,6 +201,8 @@ TESTSTRIP_HTTP_PORT=$http_port
 TESTSTRIP_HTTPS_PORT=$https_port
 PORT=$port
 ENV
+  for name in "${kept[@]}"; do printf '%s=%q\n' "$name" "${!name}"; done |
+    put /etc/teststrip/install.conf 600 root:root
   put /etc/teststrip/Caddyfile 644 root:root <"$here/Caddyfile"
 }
 
