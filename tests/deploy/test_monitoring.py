@@ -142,6 +142,7 @@ def test_a_rule_that_is_wrong_is_refused(tool, tmp_path):
 
 def test_every_alert_says_how_urgent_it_is_and_what_to_do(repository):
     manual = (repository / "docs" / "deploy" / "monitoring.md").read_text()
+    assert f"{len(ALERTS)} rules" in manual
     for rule in ALERTS:
         assert rule["labels"]["severity"] in ("page", "ticket")
         assert rule["annotations"]["summary"]

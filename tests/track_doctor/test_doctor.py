@@ -4,14 +4,17 @@ import base64
 import email.utils
 import json
 import os
+import re
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
 from teststrip.cli.main import main
 from teststrip.errors import ConfigError
 from teststrip.track.doctor import examine, login, network, writing
+from teststrip.track.doctor.examine import CHECKS
 from teststrip.track.doctor.finding import Report
 from teststrip.track.rest import Login, Unreachable, checked_address, login_of
 
@@ -413,3 +416,10 @@ def test_a_report_is_for_people_too():
     assert not report.ok
     assert "-> mend it" in str(report)
     assert "1 pass, 0 warn, 1 fail" in str(report)
+
+
+def test_the_manual_names_every_check():
+    manual = (Path(__file__).parents[2] / "docs" / "tracking-doctor.md").read_text()
+    told = re.findall(r"^\| `([a-z -]+)` \|", manual, re.MULTILINE)
+
+    assert told == [check.name for check in CHECKS] + ["tidy"]
