@@ -68,6 +68,7 @@ def migrated(tmp_path_factory) -> tuple[Path, str]:
     return folder, done.stdout.strip()
 
 
+@pytest.mark.slow  # all migrations
 @pytest.mark.parametrize("which", ["runs", "users"])
 def test_a_new_file_is_what_the_migrations_make(which, migrated, tmp_path) -> None:
     folder, _ = migrated
@@ -79,6 +80,7 @@ def test_a_new_file_is_what_the_migrations_make(which, migrated, tmp_path) -> No
     assert shape(tmp_path / "new.db") == shape(folder / f"{which}.db")
 
 
+@pytest.mark.slow
 def test_an_older_file_is_migrated_beside_itself_by_two_at_once(migrated, tmp_path) -> None:
     folder, old = migrated
     there = tmp_path / "track" / "mlflow.db"

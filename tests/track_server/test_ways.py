@@ -105,6 +105,7 @@ def test_a_proxy_that_asks_who_they_are(tmp_path) -> None:
         assert not (own.home / "track" / "login.db").exists()
 
 
+@pytest.mark.slow  # each imports MLflow
 def test_several_processes_share_the_work_and_one_may_die(tmp_path) -> None:
     with TrackProcess(tmp_path, settings={"workers": 2}) as own, own.http() as client:
         assert client.post(RUNS, json={"experiment_ids": ["0"]}).status_code == 200
