@@ -69,7 +69,7 @@ def record(home: Path, recipes: int, sample: int) -> list[str]:
     tracker.finish_study(STUDY, {}, files, "finished")
     beside = clients.careful(argparse.Namespace(study="beside"))
     for number in range(sample):
-        beside(number, pixels)
+        beside(number, clients.encoded(clients.recipe(number), pixels))
     return keys
 
 
