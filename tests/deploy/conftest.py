@@ -124,12 +124,16 @@ def rendered(deploy: Path) -> Callable[..., list[dict[str, Any]]]:
     """The chart's manifests, as Helm renders them; `file`: of deploy/helm, over it `values`."""
     import helm_python as helm
 
+    def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+        both = {k: merged(under[k], v) for k, v in over.items() if isinstance(under.get(k), dict)}
+        return under | over | both
+
     def render(
         values: dict[str, Any] | None = None, *, file: str = "", name: str = "teststrip"
     ) -> list[dict[str, Any]]:
         given = yaml.safe_load((deploy / "helm" / file).read_text()) if file else {}
         with helm.Chart.load(deploy / "helm" / "teststrip") as chart:
-            made = chart.render(given | (values or {}), name=name, namespace="pictures")
+            made = chart.render(merged(given, values or {}), name=name, namespace="pictures")
         texts = [text for path, text in sorted(made.items()) if path.endswith(".yaml")]
         return [part for text in texts for part in yaml.safe_load_all(text) if part]
 

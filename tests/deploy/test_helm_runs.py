@@ -209,6 +209,13 @@ def pods(rendered, folder, databases, bucket) -> Iterator[dict[str, Pod]]:
         "track": {"enabled": True, "artifacts": f"s3://{bucket}/runs", "s3Endpoint": endpoint},
     }
     manifests = rendered(values, file="values-laptop.yaml")
+    by_queue = {"kind": "job", "idleSeconds": 1}
+    (job,) = [
+        part["spec"]["jobTargetRef"]["template"]["spec"]
+        for part in rendered(values | {"worker": {"scaling": by_queue}}, file="values-laptop.yaml")
+        if part["kind"] == "ScaledJob"
+    ]
+    job["containers"][0]["name"] = "worker-job"
     given = {
         "TESTSTRIP_SERVICE_BROKER": told("TESTSTRIP_TEST_BROKER"),
         "TESTSTRIP_SERVICE_REDIS": told("TESTSTRIP_TEST_REDIS"),
@@ -226,24 +233,25 @@ def pods(rendered, folder, databases, bucket) -> Iterator[dict[str, Pod]]:
     given["MLFLOW_TRACKING_PASSWORD"] = given["TESTSTRIP_TRACK_ADMIN_PASSWORD"]
     made = {}
     with ExitStack() as running:
-        for part in manifests:
-            if part["kind"] in ("Deployment", "Job"):
-                pod = Pod(part["spec"]["template"]["spec"], folder, given)
-                running.callback(pod.kill)
-                made[pod.name] = pod
+        kinds = ("Deployment", "Job")
+        specs = [p["spec"]["template"]["spec"] for p in manifests if p["kind"] in kinds]
+        for spec in (*specs, job):
+            pod = Pod(spec, folder, given)
+            running.callback(pod.kill)
+            made[pod.name] = pod
         made["web"].key, made["track"].password = key, given["MLFLOW_TRACKING_PASSWORD"]
         yield made
 
 
 def test_the_pods_of_the_chart_start_answer_their_probes_work_and_end(pods):
-    assert pods.keys() == {"migrate", "track", "web", "worker", "studio"}
-    for early in ("migrate", "web", "worker", "studio"):
+    assert pods.keys() == {"migrate", "track", "web", "worker", "studio", "worker-job"}
+    for early in ("migrate", "web", "worker", "studio", "worker-job"):
         pods[early].start()
-    assert pods["migrate"].wait() == 0, pods["migrate"].log.read_text()[-4000:]
+    for short in ("migrate", "worker-job"):  # the queue is empty, so that one ends too
+        assert pods[short].wait() == 0, pods[short].log.read_text()[-4000:]
     pods["track"].start()
-    for pod in pods.values():
-        if pod.name != "migrate":
-            pod.until_ready()
+    for name in ("track", "web", "worker", "studio"):
+        pods[name].until_ready()
 
     web, track = pods["web"], pods["track"]
     asked = {
