@@ -6,7 +6,9 @@ a user who may write to /data and /tmp alone.
 """
 
 import importlib.metadata
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -128,6 +130,43 @@ def closure(extras: set[str]) -> set[str]:
                 continue
             asked.append((image.normal(need.name), frozenset(need.extras)))
     return found - {"teststrip"}
+
+
+def test_the_tools_install_and_build_what_is_ours_as_the_dockerfile_says(tmp_path):
+    """The stages `tools` and `ours`, run here: pip with hashes, the wheel without network."""
+    places = {name: tmp_path / name for name in ("opt", "locks", "dist", "src", "system")}
+    pip = image.make(places["system"], {"pip"}, sources=REPOSITORY / "src") / "pip"
+    pip.write_text(f'#!/bin/sh\nexec "{pip.parent}/python" -m pip "$@"\n')
+    pip.chmod(0o755)
+    copied = {"pyproject.toml": "src", "README.md": "src", "LICENSE": "src", "src": "src"}
+    copied |= {"deploy/docker/locks/tools.txt": "locks"}
+    for name, where in copied.items():
+        (tmp_path / where).mkdir(exist_ok=True)
+        (tmp_path / where / Path(name).name).symlink_to(REPOSITORY / name)
+
+    def inside(text: str) -> str:
+        return re.sub(r"(?<![\w.])/(opt/teststrip|locks|dist)\b", rf"{tmp_path}/\1", text)
+
+    env = {k: inside(v) for k, v in IMAGES.variables("ours").items()}
+    env["PATH"] = f"{tmp_path}/opt/teststrip/bin:{places['system']}/bin:{os.environ['PATH']}"
+    own = IMAGES.stages["tools"][1] + IMAGES.stages["ours"][1]
+    runs = [inside(line.removeprefix("RUN ")) for line in own if line.startswith("RUN ")]
+    assert len(runs) == 2
+    for command in runs:
+        done = subprocess.run(
+            ["bash", "-ec", command],
+            cwd=places["src"],
+            env=os.environ | env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+    made = tmp_path / "opt" / "teststrip"
+    assert (made / "bin" / "teststrip").is_file()
+    assert list(made.glob("lib/python3*/site-packages/teststrip/models"))
+    assert list(made.glob("lib/python3*/site-packages/teststrip-*.dist-info/licenses/LICENSE"))
 
 
 def test_the_image_of_the_tracking_server_starts_and_ends_with_what_it_has():
