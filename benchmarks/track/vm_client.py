@@ -37,7 +37,7 @@ lora: {rank: 2}
 steps: 4
 batch: 2
 every: {log: 1, held_out: 2, checkpoint: 2}
-validation: {prompts: [a red square, a blue square], seeds: [0], steps: 2, scorers: [technical]}
+validation: {prompts: [a red square, a blue square], seeds: [0], recipe: {steps: 2}, scorers: [technical]}
 """
 
 
