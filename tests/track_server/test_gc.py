@@ -11,7 +11,9 @@ import pytest
 
 from teststrip.errors import ConfigError
 from teststrip.testing.track_process import TrackProcess
-from teststrip.track.server.gc import age_s
+from teststrip.track.server.config import ServerConfig
+from teststrip.track.server.gc import age_s, find
+from teststrip.track.server.places import places as placed
 
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 API = "/api/2.0/mlflow"
@@ -63,7 +65,6 @@ def collects(own: TrackProcess) -> None:
             ask(client, "runs/delete", run_id=run)
         ask(client, "experiments/delete", experiment_id=drop)
 
-        assert verb(own.env, "gc")["items"] == []  # younger than 30 days
         shown = verb(own.env, "gc", "--older-than", "0s")
         assert not shown["removed"]
         assert {(one["kind"], one["id"]) for one in shown["items"]} == {
@@ -75,6 +76,10 @@ def collects(own: TrackProcess) -> None:
         assert (shown["files"], shown["bytes"]) == (2, 2000)
         assert [files_of(client, keep, run) for run in (stays, goes, pinned)] == [1, 1, 1]
 
+        kept = {one["id"]: one["kept"] for one in shown["items"] if one["kept"]}
+        assert list(kept) == [pinned]
+        assert "registered model" in kept[pinned]
+
         verb(own.env, "gc", "--older-than", "0s", "--yes")
         assert [files_of(client, keep, run) for run in (stays, goes, pinned)] == [1, 0, 1]
         assert files_of(client, drop, inner) == 0
@@ -82,14 +87,20 @@ def collects(own: TrackProcess) -> None:
         assert client.get(f"{API}/runs/get", params={"run_id": pinned}).status_code == 200
         gone = client.get(f"{API}/experiments/get", params={"experiment_id": drop})
         assert gone.status_code == 404
-        again = verb(own.env, "gc", "--older-than", "0s")
-        assert [one["id"] for one in again["items"]] == [pinned]
-        assert "registered model" in again["items"][0]["kept"]
 
 
 def test_a_folder_and_sqlite(tmp_path) -> None:
     with TrackProcess(tmp_path) as own:
         collects(own)
+
+
+def test_what_is_younger_stays(server: TrackProcess) -> None:
+    with server.http() as client:
+        run = run_with_image(client, "0")
+        ask(client, "runs/delete", run_id=run)
+    places, config = placed(server.home, ServerConfig()), ServerConfig()
+    assert run not in {one.id for one in find(places, config, age_s("30d"))}
+    assert run in {one.id for one in find(places, config, age_s("0s"))}
 
 
 @pytest.mark.parametrize(

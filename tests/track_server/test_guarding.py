@@ -88,7 +88,9 @@ def test_a_guesser_waits_and_those_who_know_do_not(tmp_path) -> None:
         assert client.post(RUNS, json={"experiment_ids": ["0"]}).status_code == 200
         for turn in range(10):
             with own.http(login=("admin", f"wrong-{turn}")) as wrong:
-                assert wrong.get("/metrics").status_code == 401
+                # anybody could write another address there
+                headers = {"x-forwarded-for": f"192.0.2.{turn}"}
+                assert wrong.get("/metrics", headers=headers).status_code == 401
         for path in ("/metrics", f"{ARTIFACTS}/0/x"):
             with own.http(login=("admin", "wrong")) as wrong:
                 held = wrong.get(path)
@@ -101,7 +103,8 @@ def test_a_guesser_waits_and_those_who_know_do_not(tmp_path) -> None:
 
 
 def test_numbers_are_of_few_words_and_right(tmp_path) -> None:
-    with TrackProcess(tmp_path) as own, own.http() as client:
+    trusting = {"trusted_proxies": "127.0.0.1"}
+    with TrackProcess(tmp_path, settings=trusting) as own, own.http() as client:
         for name in ("a.bin", "b.bin"):
             assert client.put(f"{ARTIFACTS}/0/{name}", content=b"x" * 5000).status_code == 200
         assert len(client.get(f"{ARTIFACTS}/0/a.bin").content) == 5000
@@ -122,6 +125,10 @@ def test_numbers_are_of_few_words_and_right(tmp_path) -> None:
         assert found["teststrip_track_database_up", ()] == 1
         assert found["process_resident_memory_bytes", ()] < 600e6
         folders = {dict(pairs)["path"] for (name, pairs) in found if name.endswith("free_bytes")}
+        for turn in range(12):  # behind a proxy that is trusted, each has an address of its own
+            with own.http(login=("admin", f"wrong-{turn}")) as wrong:
+                headers = {"x-forwarded-for": f"192.0.2.{turn}"}
+                assert wrong.get("/metrics", headers=headers).status_code == 401
         assert folders == {str(own.home / "track"), str(own.home / "track" / "artifacts")}
 
 
