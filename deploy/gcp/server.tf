@@ -96,7 +96,7 @@ resource "google_cloud_run_v2_service" "track" {
 
       resources {
         limits = {
-          cpu    = "2"
+          cpu    = "1"
           memory = var.memory
         }
         cpu_idle          = true
