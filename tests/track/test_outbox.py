@@ -1,11 +1,13 @@
 """A study's record while the server is away: nothing is lost, nothing is there twice."""
 
+import json
 import logging
 import time
 from urllib.parse import quote
 
 import pytest
 
+from teststrip.cli.main import main
 from teststrip.errors import StorageError
 from teststrip.recipe import Recipe
 from teststrip.testing.between import Between
@@ -358,3 +360,51 @@ def test_pauses_grow_to_a_minute(home):
         asked.lasts()
         pauses.append(asked._next - time.monotonic())
     assert pauses == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60, 60], abs=0.5)
+
+
+def test_a_server_with_a_new_address_gets_what_waits_only_when_that_is_said(
+    server, between, home, tracker, study, expected, monkeypatch, capsys
+):
+    monkeypatch.setenv("TESTSTRIP_HOME", str(home))
+    between.away()
+    whole(tracker, study)
+    between.back()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)  # the same server
+
+    assert main(["track", "outbox"]) == 0
+    listed = capsys.readouterr().out
+    assert between.address in listed
+    assert study in listed
+    assert main(["track", "outbox", "--deliver", "--json"]) == 1
+    (left,) = json.loads(capsys.readouterr().out)["waiting"]
+    assert "--moved" in left["fault"]
+    assert main(["track", "outbox", "--deliver", "--moved"]) == 0
+    assert "5 records delivered" in capsys.readouterr().out
+
+    assert everything(home, study) == expected
+    assert main(["track", "outbox"]) == 0
+    assert capsys.readouterr().out.strip() == "nothing waits"
+
+
+def test_to_deliver_needs_an_address(between, home, tracker, study, monkeypatch, capsys):
+    monkeypatch.setenv("TESTSTRIP_HOME", str(home))
+    between.away()
+    start(tracker, study)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+
+    assert main(["track", "outbox", "--deliver"]) == 2
+    assert between.address in capsys.readouterr().err
+    assert main(["track", "outbox", "--moved"]) == 2
+
+
+def test_what_needs_the_server_says_so_and_is_done_when_it_is_back(between, home, tracker, study):
+    start(tracker, study)
+    between.away()
+    with pytest.raises(StorageError, match="promote needs the tracking server"):
+        tracker.is_needed(study, "promote")
+    recipe(tracker, study, 0)
+    with pytest.raises(StorageError, match="2 records of study"):
+        tracker.is_needed(study, "promote")
+    between.back()
+    tracker.is_needed(study, "promote")
+    assert tracker.waiting(study) == 0

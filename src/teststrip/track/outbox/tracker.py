@@ -43,7 +43,8 @@ class StudyTracker:
         self._was_reached = False
         self._outages: dict[str, Outage] = {}
         self._configs: dict[str, Data] = {}
-        self._delivered: dict[str, int] = {}
+        self._delivered: dict[str, int] = {}  # how many records that had waited
+        self._told: dict[str, int] = {}  # for how many of them it was said
 
     @property
     def uri(self) -> str:
@@ -232,7 +233,9 @@ class StudyTracker:
             outage.lasts(exc)
             return False
         self._tracker = tracker
-        outage.ends(self._delivered.get(name, 0))
+        done = self._delivered.get(name, 0)
+        outage.ends(done - self._told.get(name, 0))
+        self._told[name] = done
         return found
 
     def _tell(  # noqa: PLR0917 - what a record's turn needs
