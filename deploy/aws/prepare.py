@@ -11,7 +11,7 @@ import time
 
 import boto3
 
-POLL_S = 5.0
+POLL_S = 2.0
 LONGEST_S = 1800.0  # a migration of a large database takes minutes
 
 

@@ -13,8 +13,9 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[2]
+# Of the dependency group `deploy`, which `make test` does without: files that import one are not
+# even read there. test_tools.py fails where these tests are asked for and a package is not there.
+PACKAGES = {"test_helm.py": "helm_python", "test_gcp.py": "hcl2"}
+collect_ignore = [file for file, package in PACKAGES.items() if find_spec(package) is None]
 FROM_DEBIAN = ("caddy", "nginx", "prometheus", "promtool")  # scripts/deploy_tools.sh knows them
 ELSEWHERE = {
     "terraform": "install Terraform 1.11",
@@ -122,6 +127,8 @@ def aws_plugins(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
 @pytest.fixture(scope="session")
 def rendered(deploy: Path) -> Callable[..., list[dict[str, Any]]]:
     """The chart's manifests, as Helm renders them; `file`: of deploy/helm, over it `values`."""
+    if find_spec("helm_python") is None:
+        pytest.fail("helm_python is missing: run make setup-check", pytrace=False)
     import helm_python as helm
 
     def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -138,6 +145,27 @@ def rendered(deploy: Path) -> Callable[..., list[dict[str, Any]]]:
         return [part for text in texts for part in yaml.safe_load_all(text) if part]
 
     return render
+
+
+@pytest.fixture
+def local_aws(tmp_path: Path) -> Iterator[str]:
+    """The address of an AWS on this machine (moto), empty, for this test alone."""
+    with (tmp_path / "aws.log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("local_aws.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    assert server.stdin
+    assert server.stdout
+    try:
+        yield f"http://127.0.0.1:{int(server.stdout.readline())}"
+    finally:
+        server.stdin.close()
+        server.wait()
+        server.stdout.close()
 
 
 @cache
