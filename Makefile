@@ -81,6 +81,9 @@ bench: setup-dev ## the numbers of docs/benchmarks.md (two hours on 2 cores)
 	@$(PY) benchmarks/service/engine.py --out docs/service-engine.md
 	@scripts/services.sh run $(PY) benchmarks/service/chaos.py --out docs/service-chaos.md
 	@scripts/services.sh run $(PY) benchmarks/service/load.py --out docs/service-load.md
+	@$(PY) benchmarks/track/recording.py --out docs/tracking-numbers.md
+	@$(PY) benchmarks/track/reading.py --out docs/tracking-numbers.md
+	@$(PY) benchmarks/track/startup.py --out docs/tracking-numbers.md
 
 clean: ## remove caches, build output and demo/; .venv stays
 	@rm -rf demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
