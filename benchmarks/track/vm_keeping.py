@@ -1,6 +1,5 @@
 """An administrator's day: doctor, backup, damage, restore, new secrets, an outage."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ Say = Callable[[str, str, str], None]
 
 def keeping(machine: Machine, admin: Client, say: Say) -> None:
     """Every verb of `teststrip-vm` but upgrade, which fetches packages."""
-    said = json.loads(admin.command("track", "doctor", "--json"))
+    said = admin.json("track", "doctor")
     failed = [one["name"] for one in said["checks"] if one["status"] == "fail"]
     say("`track doctor` through Caddy: what fails", "nothing", ", ".join(failed) or "nothing")
     login = ("admin", machine.admin_password)

@@ -122,7 +122,8 @@ class Machine:
     def elsewhere(self, *command: object) -> list[str]:
         """The command where NAME is this machine: with an /etc/hosts of its own."""
         script = f'mount --bind {shlex.quote(str(self.hosts))} /etc/hosts && exec "$@"'
-        return ["unshare", "--mount", "sh", "-c", script, "sh", *map(str, command)]
+        as_root = [] if os.getuid() == 0 else ["--map-root-user"]
+        return ["unshare", "--mount", *as_root, "sh", "-c", script, "sh", *map(str, command)]
 
     def http(self, login: tuple[str, str] | None = None, *, verify: Any = None) -> httpx.Client:
         """A client of the public address; NAME is found without asking a name server."""
