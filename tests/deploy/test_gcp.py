@@ -12,6 +12,7 @@ from typing import Any
 import hcl2
 import pytest
 
+from teststrip import environment
 from teststrip.track.server.config import SECRETS, ServerConfig
 
 pytestmark = pytest.mark.deploy
@@ -147,6 +148,24 @@ def test_every_setting_of_the_server_is_one_that_it_knows(folder):
     known = {name.upper() for name in ServerConfig.model_fields}
     assert used
     assert used <= known | {f"{name.upper()}_FILE" for name in SECRETS}
+
+
+@pytest.mark.parametrize("login", ["on", "proxy"])
+def test_the_server_takes_the_settings_and_refuses_none_of_them(parsed, login):
+    settings = next(b["environment"] for b in parsed["locals"] if "environment" in b)
+    host = "teststrip-track-123.europe-west1.run.app"
+    given = settings | {
+        "TESTSTRIP_TRACK_ARTIFACTS": "gs://a-bucket/artifacts",
+        "TESTSTRIP_TRACK_PUBLIC_URL": f"https://{host}",
+        "TESTSTRIP_TRACK_ALLOW_HOSTS": host,
+        "TESTSTRIP_TRACK_LOGIN": login,
+        "TESTSTRIP_TRACK_BACKEND": "postgresql://teststrip:secret@10.0.0.3:5432/mlflow?sslmode=verify-ca",
+        "TESTSTRIP_TRACK_ADMIN_PASSWORD": "a" * 24,
+        "TESTSTRIP_TRACK_SECRET_KEY": "k" * 64,
+    }
+    assert not [value for value in given.values() if "${" in value]
+    config = environment.read(ServerConfig, "settings", files=SECRETS, environ=given)
+    assert config.trusted_proxies == ("127.0.0.1", "169.254.0.0/16")
 
 
 def test_the_database_has_no_public_address_and_wants_tls(resources):
