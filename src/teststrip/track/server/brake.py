@@ -12,13 +12,15 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from teststrip.track.server.answers import answer, header
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 MOST_WRONG, WITHIN_S = 10, 60.0
 KNOWN_S = 3600.0
 MOST_KEPT = 10_000
@@ -87,7 +89,7 @@ class Brake:
         _put(self._failed, address, times)
 
 
-def _put(kept: "OrderedDict[object, object] | OrderedDict", key: object, value: object) -> None:  # type: ignore[type-arg]
+def _put(kept: OrderedDict[Key, Value], key: Key, value: Value) -> None:
     kept[key] = value
     kept.move_to_end(key)
     while len(kept) > MOST_KEPT:

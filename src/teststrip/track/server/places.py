@@ -2,11 +2,18 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+from pydantic import SecretStr
 
 from teststrip.track.server.config import ServerConfig
 
 SQLITE = "sqlite:///"
+PATIENCE = {  # of libpq: seconds, but the second, which is milliseconds
+    "connect_timeout": 10,
+    "tcp_user_timeout": 20_000,
+    "keepalives_idle": 30,
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ def places(home: Path, config: ServerConfig) -> Places:
     folder = config.folder(home.resolve())
     backend = _secret(config.backend) or f"{SQLITE}{folder / 'mlflow.db'}"
     login = _secret(config.login_backend) or _login_beside(backend, folder)
+    backend, login = _patient(backend), _patient(login)
     artifacts = config.artifacts or str(folder / "artifacts")
     if "://" not in artifacts:
         artifacts = str(Path(artifacts).resolve())
@@ -62,7 +70,18 @@ def _login_beside(backend: str, folder: Path) -> str:
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}_login"))
 
 
-def _secret(given: "object") -> str:
-    from pydantic import SecretStr
+def _patient(uri: str) -> str:
+    """A server that is cut off shall be a fault after seconds, not whenever the network says so.
 
-    return given.get_secret_value() if isinstance(given, SecretStr) else ""
+    MLflow asks for users in its event loop: one connection that waits for ever would stop all.
+    """
+    if uri.startswith(SQLITE):
+        return uri
+    parts = urlsplit(uri)
+    given = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+    more = [f"{name}={value}" for name, value in PATIENCE.items() if name not in given]
+    return urlunsplit(parts._replace(query="&".join([parts.query] * bool(parts.query) + more)))
+
+
+def _secret(given: SecretStr | None) -> str:
+    return given.get_secret_value() if given else ""

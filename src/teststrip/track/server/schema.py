@@ -86,9 +86,7 @@ def opened(uri: str) -> Iterator[Any]:
         sqlite_path(uri).parent.mkdir(parents=True, exist_ok=True)
     engine = None
     try:
-        # a server that takes connections and says nothing shall be a fault as well
-        options = {} if uri.startswith(SQLITE) else {"connect_args": {"connect_timeout": 10}}
-        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool, **options)
+        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool)
         with engine.begin() as connection:
             yield connection
     except (SQLAlchemyError, OSError, ImportError) as exc:

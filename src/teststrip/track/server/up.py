@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from teststrip.track.server.places import SQLITE
@@ -45,6 +46,9 @@ def _answers(engine: Any) -> bool:
     from sqlalchemy import text
     from sqlalchemy.exc import SQLAlchemyError
 
+    file = engine.url.database if engine.dialect.name == "sqlite" else None
+    if file is not None and not Path(file).exists():
+        return False  # connecting would make an empty one
     try:
         with engine.connect() as connection:
             connection.execute(text("SELECT 1"))
