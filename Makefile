@@ -60,7 +60,7 @@ imports: setup-dev ## no room imports one above or beside it
 test-slow: setup-dev ## the long tests alone
 	@$(PY) -m pytest -m 'slow and not gpu and not service' -n 2 --dist worksteal
 
-test-service: setup-dev ## the service's tests on a real RabbitMQ, Redis and S3 server
+test-service: setup-check ## the service's tests on a real RabbitMQ, Redis and S3 server
 	@scripts/services.sh run $(PY) -m pytest -m 'service and not gpu'
 
 test-deploy: setup-check ## deploy/ against its validators, and Terraform applied to a local AWS
