@@ -7,6 +7,7 @@
 #
 # DOCKER: another program than `docker`, podman for one. Secrets (deploy/.env) are not in it.
 set -euo pipefail
+folder=${2:+$(realpath -m "$2")} # as seen from where it was called
 cd "$(dirname "$0")/.."
 
 docker=${DOCKER:-docker}
@@ -58,7 +59,7 @@ save() {
   [[ ! -e $1 ]] || fail "$1 is there already; name another folder"
   umask 077
   mkdir -p "$(dirname "$1")"
-  part=$(mktemp -d "$(realpath -m "$1").part.XXXXXX")
+  part=$(mktemp -d "$1.part.XXXXXX")
   stop_all
   for volume in "${volumes[@]}"; do
     there "$volume" || continue
@@ -72,10 +73,9 @@ save() {
 }
 
 load() {
-  local folder volume answer
+  local volume answer
   [[ -f $1/SHA256SUMS ]] || fail "$1 is no backup: it has no SHA256SUMS"
-  folder=$(cd "$1" && pwd)
-  (cd "$folder" && sha256sum --check --quiet --strict SHA256SUMS >&2) ||
+  (cd "$1" && sha256sum --check --quiet --strict SHA256SUMS >&2) ||
     fail "$1 is damaged; nothing was changed"
   if [[ ${2:-} != --yes ]]; then
     read -rp "Replace all data of $project by $1? (yes/no) " answer
@@ -83,16 +83,16 @@ load() {
   fi
   stop_all
   for volume in "${volumes[@]}"; do
-    [[ -f $folder/$volume.tar.gz ]] || continue
+    [[ -f $1/$volume.tar.gz ]] || continue
     there "$volume" || "${compose[@]}" create >&2
-    in_volume "$volume" "$folder" \
+    in_volume "$volume" "$1" \
       "find /data -mindepth 1 -delete; tar -xzpf /backup/$volume.tar.gz -C /data"
   done
   printf 'loaded: %s\n' "$1"
 }
 
 case ${1:-} in
-  save) [[ $# -eq 2 ]] || usage; save "$2" ;;
-  load) [[ $# -ge 2 ]] || usage; load "$2" "${3:-}" ;;
+  save) [[ $# -eq 2 ]] || usage; save "$folder" ;;
+  load) [[ $# -ge 2 ]] || usage; load "$folder" "${3:-}" ;;
   *) usage ;;
 esac
