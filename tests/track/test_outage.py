@@ -42,6 +42,7 @@ STUDY = {
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
     monkeypatch.setattr(outage, "FIRST_S", 0.0)  # a try with every record, not with every pause
+    monkeypatch.setattr(outage, "REST", 0)
     return Bench(tmp_path / "client")
 
 

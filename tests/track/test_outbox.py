@@ -31,6 +31,7 @@ def between(server, home, monkeypatch):
     place = Between(server)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", place.address)
     monkeypatch.setattr(outage, "FIRST_S", 0.0)  # a try with every call
+    monkeypatch.setattr(outage, "REST", 0)
     yield place
     place.close()
 
@@ -260,7 +261,7 @@ def test_a_hung_server_stalls_a_study_once_and_then_hardly(
 ):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setattr("teststrip.track.connection.PROBE_S", 0.2)
-    monkeypatch.setattr(outage, "FIRST_S", 600.0)
+    monkeypatch.setattr(outage, "REST", 300)  # in effect the longest pause
     start(tracker, study)
     between.fault = lambda method, path: "hang"
 
@@ -349,6 +350,13 @@ def test_no_password_is_kept_or_shown(server, home, study, monkeypatch, caplog):
     kept = b"".join(f.read_bytes() for f in (home / "outbox").rglob("*") if f.is_file())
     assert b"hidden-word" not in kept
     assert "hidden-word" not in caplog.text
+
+
+def test_a_server_that_hangs_is_left_alone_ten_times_as_long_as_asking_took(home):
+    asked = outage.Outage("study 'a'", "http://a", home)
+    asked.begins("gone")
+    asked.lasts(took_s=5)
+    assert asked._next - time.monotonic() == pytest.approx(50, abs=0.5)
 
 
 def test_pauses_grow_to_a_minute(home):

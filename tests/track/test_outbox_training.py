@@ -27,6 +27,7 @@ def between(server, home, monkeypatch):
     place = Between(server)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", place.address)
     monkeypatch.setattr(outage, "FIRST_S", 0.0)
+    monkeypatch.setattr(outage, "REST", 0)
     monkeypatch.setattr("teststrip.train.measure.recording.EVERY_S", 0.0)
     yield place
     place.close()

@@ -37,6 +37,7 @@ def counted(home, name):
 def test_a_training_goes_on_and_its_record_is_whole(tmp_path, config, monkeypatch, caplog, away):
     home = tmp_path / "client"
     monkeypatch.setattr(outage, "FIRST_S", 0.0)
+    monkeypatch.setattr(outage, "REST", 0)
     monkeypatch.setattr("teststrip.train.measure.recording.EVERY_S", 0.0)
     with TrackProcess(tmp_path / "server") as server:
         for name, value in server.client_env.items():

@@ -1,15 +1,18 @@
 """An outage: when to try again, and what is said of it: one line when it begins and one at its end.
 
 Pauses grow from one second to a minute. A server that hangs is asked with a time limit of five
-seconds before anything is sent, so that work stalls for little of the time.
+seconds before anything is sent, and then left alone ten times as long as that took.
 """
 
 import logging
 import time
 from pathlib import Path
 
+from teststrip.track.connection import Connection
+
 log = logging.getLogger(__name__)
 FIRST_S, LONGEST_S = 1.0, 60.0
+REST = 10  # pauses are this many times as long as asking took
 
 
 class Outage:
@@ -39,11 +42,19 @@ class Outage:
                 self._where,
             )
 
-    def lasts(self, reason: object = "") -> None:
-        """A try failed: the next pause is longer."""
+    def answers(self, connection: Connection) -> bool:
+        """Ask the store whether it is back."""
+        began = time.monotonic()
+        if connection.answers():
+            return True
+        self.lasts("it does not answer", time.monotonic() - began)
+        return False
+
+    def lasts(self, reason: object = "", took_s: float = 0.0) -> None:
+        """A try failed, after so long: the next pause is longer."""
         self.reason = _short(reason) or self.reason
         self._pause = min(LONGEST_S, self._pause * 2 or FIRST_S)
-        self._next = time.monotonic() + self._pause
+        self._next = time.monotonic() + max(self._pause, min(LONGEST_S, REST * took_s))
 
     def ends(self, count: int) -> None:
         """All was delivered: `count` records; said once."""

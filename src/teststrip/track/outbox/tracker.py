@@ -185,8 +185,7 @@ class StudyTracker:
         outage = self._outage(name)
         if not at_end and not outage.is_due():
             return ""
-        if not self._connection.answers():
-            outage.lasts("it does not answer")
+        if not outage.answers(self._connection):
             return ""
         found = self._take(name, box, None if at_end else SLICE_S, slot)
         return found if isinstance(found, str) else ""

@@ -153,12 +153,8 @@ class Recording:
 
     def _is_there(self, *, at_end: bool) -> bool:
         assert self._tracker is not None  # noqa: S101 - the caller looked
-        if not at_end and not self._outage.is_due():
-            return False
-        if not self._tracker.connection.answers():
-            self._outage.lasts("it does not answer")
-            return False
-        return True
+        is_time = at_end or self._outage.is_due()
+        return is_time and self._outage.answers(self._tracker.connection)
 
     def _fails(self, exc: Exception) -> None:
         """Nobody knows what arrived: the run is looked up again before anything else is said."""
