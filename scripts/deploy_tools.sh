@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Prints the paths of programs that pip cannot give and the tests of deploy/ need.
-#   scripts/deploy_tools.sh caddy nginx promtool prometheus
+#   scripts/deploy_tools.sh caddy nginx promtool prometheus rsync
 # One on the PATH is taken. Else Debian's package is fetched and unpacked into .venv/deploy-tools:
 # not installed, so nothing of it is started, and no root is needed once apt knows its packages.
+# rsync, which needs libraries of its own, is installed.
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/.." && pwd)
 unpacked=$repository/.venv/deploy-tools
@@ -24,9 +25,9 @@ find_one() { # NAME: its path, where it is already here
 
 package_of() {
   case $1 in
-    caddy | nginx | prometheus) printf '%s\n' "$1" ;;
+    caddy | nginx | prometheus | rsync) printf '%s\n' "$1" ;;
     promtool) printf 'prometheus\n' ;;
-    *) fail "unknown program '$1'; known: caddy, nginx, prometheus, promtool" ;;
+    *) fail "unknown program '$1'; known: caddy, nginx, prometheus, promtool, rsync" ;;
   esac
 }
 
@@ -35,11 +36,16 @@ fetch() { # PACKAGE: unpacks it; several of these take turns
   folder=$(mktemp -d)
   # shellcheck disable=SC2064 # the folder of now, not of then
   trap "rm -rf '$folder'" RETURN
+  local apt=(apt-get)
+  [[ $(id -u) == 0 ]] || apt=(sudo -n apt-get)
   (
     cd "$folder"
+    if [[ $1 == rsync ]]; then
+      local install=("${apt[@]}" -qq install -y --no-install-recommends rsync)
+      "${install[@]}" </dev/null || { "${apt[@]}" -qq update && "${install[@]}"; } </dev/null
+      exit
+    fi
     apt-get -qq download "$1" 2>/dev/null || {
-      local apt=(apt-get)
-      [[ $(id -u) == 0 ]] || apt=(sudo -n apt-get)
       "${apt[@]}" -qq update </dev/null && apt-get -qq download "$1" 2>/dev/null
     }
     mkdir -p "$unpacked"
@@ -50,7 +56,7 @@ fetch() { # PACKAGE: unpacks it; several of these take turns
   }
 }
 
-[[ $# -gt 0 ]] || fail "which? caddy, nginx, prometheus, promtool"
+[[ $# -gt 0 ]] || fail "which? caddy, nginx, prometheus, promtool, rsync"
 [[ -d $repository/.venv ]] || fail "no .venv: run make setup-check first"
 exec 9>"$repository/.venv/.deploy-tools.lock"
 for name in "$@"; do

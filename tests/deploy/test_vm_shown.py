@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.timeout(1800)
 def test_a_study_goes_through_the_vm_and_nobody_comes_in_who_may_not(tmp_path, tool_path):
-    for program in ("caddy", "initdb"):
+    for program in ("caddy", "initdb", "rsync"):
         tool_path(program)
     out = tmp_path / "shown.md"
 

@@ -37,6 +37,7 @@ def environment(places: Places, config: ServerConfig, host: str, *, kept: Kept) 
         "MLFLOW_ENABLE_REMOTE_ASSISTANT": "false",
         "MLFLOW_ENABLE_ASSISTANT_SANDBOX": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # its log is no terminal
         "MLFLOW_CONFIGURE_LOGGING": "false",  # ours is
         "MLFLOW_BASIC_AUTH_FAIL_CLOSED": "true",
     }
