@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from teststrip.testing.tiny import tiny_pipeline
+from teststrip.track.packs import unpack
 
 STUDY = """
 name: tiny
@@ -104,8 +105,13 @@ def test_the_record_is_in_mlflow_with_the_pictures(home: Path, result: Any) -> N
     assert runs == 13 + 1
     assert any("gain.low" in key for key in keys)
     table = pd.read_parquet(result["table"])
-    kept = list((home / "data" / "artifacts").rglob("*.png"))
-    assert len([p for p in kept if p.name != "contact-sheet.png"]) == len(table)
+    artifacts = home / "data" / "artifacts"
+    kept = {path.name: path.read_bytes() for path in artifacts.rglob("images/*.png")}
+    for page in artifacts.rglob("images/*.html"):
+        kept |= unpack(page.read_bytes())
+    assert len(kept) == len(table)
+    made = {path.name: path.read_bytes() for path in (home / "data/studies").rglob("*.png")}
+    assert all(made[name.partition("-")[2]] == data for name, data in kept.items())
     assert list((home / "data" / "artifacts").rglob("report.html"))
 
 
