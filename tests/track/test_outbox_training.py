@@ -87,6 +87,12 @@ class Training:
         yield self.finish
 
 
+def slow(*cases):
+    """The rest of a law's cases, for the long run."""
+    together = (case if isinstance(case, tuple) else (case,) for case in cases)
+    return [pytest.param(*case, marks=pytest.mark.slow) for case in together]
+
+
 def everything(home, **tags):
     client = Connection(home).client
     found = []
@@ -129,7 +135,7 @@ def test_a_healthy_training_leaves_nothing_behind(between, home, name):
     assert not (home / "outbox").exists()
 
 
-@pytest.mark.parametrize(("first", "last"), [(0, 3), (0, 7), (2, 5), (6, 7), (4, 4)])
+@pytest.mark.parametrize(("first", "last"), [(0, 3), (2, 5), *slow((0, 7), (6, 7), (4, 4))])
 def test_whenever_it_is_away_all_is_there_at_the_end(between, home, name, first, last, caplog):
     for number, act in enumerate(Training(home, name).acts()):
         if number == first:
@@ -143,7 +149,7 @@ def test_whenever_it_is_away_all_is_there_at_the_end(between, home, name, first,
     assert caplog.text.count("goes on without its record") == (first < last)
 
 
-@pytest.mark.parametrize("first", [0, 3, 7])
+@pytest.mark.parametrize("first", [3, *slow(0, 7)])
 def test_what_still_waits_at_the_end_is_delivered_later_from_the_folder(
     between, home, name, first, caplog
 ):
@@ -163,7 +169,7 @@ def test_what_still_waits_at_the_end_is_delivered_later_from_the_folder(
     assert everything(home, **{RUN: name}) == EXPECTED
 
 
-@pytest.mark.parametrize("number", [3, 5, 8, 9])
+@pytest.mark.parametrize("number", [3, 8, *slow(5, 9)])
 def test_a_lost_answer_makes_no_second_point_and_no_second_run(between, home, name, number):
     count = [0]
 
@@ -230,7 +236,7 @@ class Report:
         return 2 if state == "finished" else 0
 
 
-@pytest.mark.parametrize("back", [1, 2, 3, 4])
+@pytest.mark.parametrize("back", [2, *slow(1, 3, 4)])
 def test_a_search_that_starts_without_its_server_gets_its_trials_below_it(
     between, home, name, back, caplog
 ):
