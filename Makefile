@@ -60,7 +60,7 @@ imports: setup-dev ## no room imports one above or beside it
 test-slow: setup-dev ## the long tests alone
 	@$(PY) -m pytest -m 'slow and not gpu and not service' -n 2 --dist worksteal
 
-test-service: setup-check ## the service's tests on a real RabbitMQ, Redis and S3 server
+test-service: setup-check ## the service's tests on a real RabbitMQ, Redis, PostgreSQL and S3 server
 	@scripts/services.sh run $(PY) -m pytest -m 'service and not gpu'
 
 test-deploy: setup-check ## deploy/ against its validators, and Terraform applied to a local AWS
@@ -84,6 +84,7 @@ bench: setup-dev ## the numbers of docs/benchmarks.md (two hours on 2 cores)
 	@$(PY) benchmarks/track/recording.py --out docs/tracking-numbers.md
 	@$(PY) benchmarks/track/reading.py --out docs/tracking-numbers.md
 	@$(PY) benchmarks/track/startup.py --out docs/tracking-numbers.md
+	@$(PY) benchmarks/track/shown.py --out docs/deploy/vm-shown.md
 
 clean: ## remove caches, build output and demo/; .venv stays
 	@rm -rf demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
