@@ -28,7 +28,7 @@ import httpx
 sys.path.insert(0, str(Path(__file__).parent))
 from tables import written
 
-from teststrip.testing.track_process import QUIET
+from teststrip.testing.own_process import QUIET
 
 PATIENCE_S, CALLS = 300.0, 20
 API = "/api/2.0/mlflow/experiments/search?max_results=10"
