@@ -114,7 +114,7 @@ def server(app: Any) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open no coroutine can run in this thread
 def chromium() -> Iterator[Any]:
     """One browser for all."""
     if browser.BROWSER is None:
