@@ -116,7 +116,7 @@ def server(app: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="module")  # while it is open no coroutine can run in this thread
 def chromium() -> Iterator[Any]:
-    """One browser for all."""
+    """One browser for the tests of a module."""
     if browser.BROWSER is None:
         pytest.skip("no chromium here")
     with browser.chromium() as made:
