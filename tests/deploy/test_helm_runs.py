@@ -55,12 +55,17 @@ def confinement() -> tuple[bool, list[str]]:
     """Can a command have a read-only root; and what makes it user 10001's, where that works."""
     if os.getuid() != 0:
         return False, []
+    # The pod's /tmp would hide a repository that lies in /tmp.
+    is_hidden = Path(sys.prefix).is_relative_to("/tmp")
     alone = subprocess.run(["unshare", "-m", "mount", "--bind", "/", "/"], check=False)
     who = [f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--no-new-privs"]
     as_user = ["setpriv", *who, "--"]
     asked = [*as_user, sys.executable, "-c", "import sys; print(sys.version)"]
     version = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
-    return alone.returncode == 0, as_user if version.strip() == sys.version else []
+    return (
+        alone.returncode == 0 and not is_hidden,
+        as_user if version.strip() == sys.version else [],
+    )
 
 
 class Pod:
