@@ -12,7 +12,7 @@ kind=${1:-run}
 venv=.venv
 python=""
 missing=""
-every_extra=all,datasets,optimizers,ray,onnx,server
+every_extra=all,datasets,optimizers,ray,onnx,server,pipeline
 pip_version=26.3 # knows dependency groups, which the pip beside Python 3.11 does not
 wanted="$PWD pip $pip_version $(cat pyproject.toml constraints.txt | cksum)"
 

@@ -21,7 +21,7 @@ ALL_VERBS = dict(verbs(typer.main.get_command(cli.app)))
 
 
 def test_the_nouns_are_there():
-    nouns = {"image", "study", "track", "train", "studio", "service", "doctor"}
+    nouns = {"image", "study", "track", "train", "studio", "service", "project", "doctor"}
     assert {path[0] for path in ALL_VERBS} == nouns
 
 

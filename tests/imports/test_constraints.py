@@ -54,5 +54,5 @@ def test_there_is_one_torch_for_every_machine():
 def test_extras_are_all_in_all_but_the_large_and_the_rare():
     extras = PROJECT["project"]["optional-dependencies"]
 
-    apart = {"ray", "onnx", "datasets", "optimizers", "server"}
+    apart = {"ray", "onnx", "datasets", "optimizers", "server", "pipeline"}
     assert set(Requirement(extras["all"][0]).extras) == set(extras) - {"all"} - apart

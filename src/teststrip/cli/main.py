@@ -16,6 +16,7 @@ from teststrip.cli import (
     image,
     importing,
     people,
+    project,
     service,
     studio,
     study,
@@ -53,6 +54,7 @@ app.add_typer(train.app, name="train")
 app.add_typer(studio.app, name="studio")
 app.add_typer(service.app, name="service")
 app.add_typer(track.app, name="track")
+app.add_typer(project.app, name="project")
 app.command("doctor")(doctor.doctor)
 
 
