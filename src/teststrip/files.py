@@ -9,7 +9,7 @@ from pathlib import Path
 from teststrip.errors import StorageError
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write `data` to `path` so that a crash leaves the old file or the new one, never a part.
 
     Raises StorageError when the disk is full or the folder may not be written to.
@@ -23,7 +23,7 @@ def write_atomic(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        partial.chmod(0o644)
+        partial.chmod(mode)
         partial.replace(path)
     except OSError as exc:
         if partial is not None:

@@ -85,6 +85,24 @@ class FolderLock:
             os.close(handle)
 
 
+@contextmanager
+def waiting(path: Path) -> Iterator[None]:
+    """Alone among those that hold `path` for the moment of a change; waits for whoever does.
+
+    Kept for its owner alone. Raises StorageError if it cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as exc:
+        raise storage_error(path, exc) from exc
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # freed by the kernel, however this process ends
+        yield
+    finally:
+        os.close(handle)
+
+
 def _take(handle: int) -> None:
     """Lock alone; waits a moment for those who only look. Raises OSError if it is held."""
     until = time.monotonic() + WAIT_S

@@ -1,13 +1,10 @@
 """A real tracking server with log-in, killed in the middle of a study; its database restarted."""
 
 import json
-import os
-import secrets
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import yaml
@@ -150,32 +147,14 @@ def test_a_server_that_is_killed_in_the_middle_of_a_study(tmp_path, bench, monke
         assert waiting(bench.home).waiting == ()
 
 
-@pytest.fixture
-def postgres():
-    """An address of a fresh database; a second one for log-ins beside it."""
-    import psycopg
-
-    whole, name = os.environ.get("TESTSTRIP_TEST_POSTGRES"), f"outage_{secrets.token_hex(4)}"
-    if not whole:
-        pytest.fail("TESTSTRIP_TEST_POSTGRES is not set: scripts/services.sh run", pytrace=False)
-    both = (name, f"{name}_login")
-    with psycopg.connect(whole, autocommit=True) as connection:
-        for one in both:
-            connection.execute(f'CREATE DATABASE "{one}"')
-    yield urlunsplit(urlsplit(whole)._replace(path=f"/{name}"))
-    with psycopg.connect(whole, autocommit=True) as connection:
-        for one in both:
-            connection.execute(f'DROP DATABASE "{one}" WITH (FORCE)')
-
-
 @pytest.mark.service
 def test_a_database_that_is_restarted_and_hangs_in_the_middle_of_a_study(
-    tmp_path, bench, postgres, monkeypatch
+    tmp_path, bench, databases, monkeypatch
 ):
     def services(*words):
         subprocess.run([str(SCRIPT), *words], check=True, capture_output=True)
 
-    with TrackProcess(tmp_path / "server", settings={"backend": postgres}) as server:
+    with TrackProcess(tmp_path / "server", settings={"backend": databases}) as server:
         reach(server, monkeypatch)
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
         run(bench, "calm")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -31,22 +31,6 @@ def told(name: str) -> str:
     if not os.environ.get(name):
         pytest.fail(f"{name} is not set: run these tests by `scripts/services.sh run`", False)
     return os.environ[name]
-
-
-@pytest.fixture(scope="module")
-def databases() -> Iterator[str]:
-    """Two empty ones of a fresh name; the address of the first."""
-    import psycopg
-
-    whole, name = told("TESTSTRIP_TEST_POSTGRES"), f"mlflow_{secrets.token_hex(4)}"
-    both = (name, f"{name}_login")
-    with psycopg.connect(whole, autocommit=True) as connection:
-        for one in both:
-            connection.execute(f'CREATE DATABASE "{one}"')
-    yield urlunsplit(urlsplit(whole)._replace(path=f"/{name}"))
-    with psycopg.connect(whole, autocommit=True) as connection:
-        for one in both:
-            connection.execute(f'DROP DATABASE "{one}" WITH (FORCE)')
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
@@ -132,9 +131,9 @@ def _existing(folder: Path) -> Path:
 
 def _record(home: Path) -> str:
     """Where records go; no server is asked. A password in the address is not shown."""
+    from teststrip.track.connection import without_login
+
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not uri:
         return f"MLflow in {home.absolute() / 'mlflow.db'}"
-    parts = urlsplit(uri)
-    shown = uri.replace(f"{parts.username}:{parts.password}@", "***@") if parts.password else uri
-    return f"MLflow at {shown} (MLFLOW_TRACKING_URI)"
+    return f"MLflow at {without_login(uri)} (MLFLOW_TRACKING_URI)"

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +14,7 @@ PATIENCE_S = 120.0  # for a busy machine; whoever is quick ends quickly
 QUIET = ("TESTSTRIP_", "MLFLOW_", "_MLFLOW_", "AWS_", "GOOGLE_", "STORAGE_", "PG", "OTEL_")
 
 
-class OwnProcess:
+class OwnProcess(ABC):
     """`teststrip VERB... --json` in `folder`, ready when the block begins; killed at its end.
 
     Its home is `folder`/home, its log `folder`/NAME.log. Settings of whoever runs the tests do
@@ -41,9 +42,9 @@ class OwnProcess:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @abstractmethod
     def verb(self) -> tuple[str, ...]:
         """What follows `teststrip`, at this start."""
-        raise NotImplementedError
 
     def start(self) -> None:
         """Start it (again) and wait until it says that it is there.

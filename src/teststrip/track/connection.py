@@ -33,6 +33,11 @@ _ENVIRONMENT = {
 PROBE_S = 5  # how long a server that may be away is waited for
 
 
+def without_login(text: str) -> str:
+    """An address, or words around one, without any name and password in it."""
+    return _SECRET.sub("//", text)
+
+
 class Connection:
     """A client and its experiment, opened on first use.
 
@@ -70,7 +75,7 @@ class Connection:
     @property
     def shown(self) -> str:
         """The address without a password, for messages."""
-        return _SECRET.sub("//", self.uri)
+        return without_login(self.uri)
 
     @property
     def is_local(self) -> bool:
@@ -100,7 +105,7 @@ class Connection:
             raise
         except (MlflowException, requests.RequestException, SQLAlchemyError, OSError) as exc:
             first = str(exc).strip().partition("\n")[0][:300]
-            reason = _SECRET.sub("//", first if self.is_local else faults.words(exc))
+            reason = without_login(first if self.is_local else faults.words(exc))
             kind = StorageError if self.is_local else faults.kind_of(exc)
             hint = (
                 "is the disk full, or the folder read-only? TESTSTRIP_HOME chooses another"

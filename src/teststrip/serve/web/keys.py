@@ -1,11 +1,9 @@
 """API keys: a file that holds their hashes. Shown once, when they are made."""
 
 import asyncio
-import fcntl
 import hashlib
 import json
 import logging
-import os
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -17,8 +15,9 @@ from pydantic import Field
 
 from teststrip.config import parse
 from teststrip.errors import ConfigError
-from teststrip.files import storage_error, write_atomic
+from teststrip.files import write_atomic
 from teststrip.guard import is_loopback
+from teststrip.lock import waiting
 from teststrip.recipe import Frozen
 
 log = logging.getLogger(__name__)
@@ -131,17 +130,9 @@ class KeyRing:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Alone among those that change the file, and with its newest content."""
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as exc:
-            raise storage_error(self._path, exc) from exc
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with waiting(self._path.with_suffix(".lock")):
             self._read()
             yield
-        finally:
-            os.close(handle)
 
     def _write(self, keys: Sequence[Key]) -> None:
         content = KeyFile(keys=tuple(keys)).model_dump(mode="json")

@@ -5,7 +5,6 @@ MLflow has; what it lacks is sent by a thread, a few seconds after the last vote
 again while the store is down. Votes that another machine sent are taken over first.
 """
 
-import fcntl
 import json
 import logging
 import os
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from teststrip.errors import MissingExtra, StorageError
 from teststrip.files import write_atomic
+from teststrip.lock import waiting
 from teststrip.study import lines
 from teststrip.study.marks import MARKS
 from teststrip.study.votes import VOTES, merge
@@ -107,7 +107,7 @@ class Courier:
 
         if self._files is None:
             self._files = StudyFiles(self._home)
-        with _alone(folder):
+        with waiting(folder / f"{SENT}.lock"):  # so that none puts an older file in place
             sent = {}
             for name in FILES:
                 theirs = self._files.read(folder.name, name)
@@ -186,17 +186,3 @@ def _unsent(folder: Path) -> int:
 
 def _counted(lines_of_files: int) -> str:
     return f"{lines_of_files} {'entry' if lines_of_files == 1 else 'entries'}"
-
-
-class _alone:  # noqa: N801 - reads as what it does
-    """One process at a time sends a study's votes, so that none puts an older file in place."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / f"{SENT}.lock"
-
-    def __enter__(self) -> None:
-        self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        fcntl.flock(self._handle, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._handle)

@@ -11,15 +11,13 @@ A slot holds one record: what comes later for the same recipe joins it, so a lon
 more room than the pictures themselves.
 """
 
-import fcntl
 import hashlib
 import json
-import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ from urllib.parse import quote, unquote
 
 from teststrip.errors import StorageError
 from teststrip.files import storage_error, write_atomic
-from teststrip.lock import FolderLock
+from teststrip.lock import FolderLock, waiting
 
 STUDIES, TRAININGS, SEARCHES = "studies", "trainings", "searches"
 ENTRY, FILES, STORE = "entry.json", "files", "store.json"
@@ -175,20 +173,9 @@ class Box:
         record["token"] = token or secrets.token_hex(8)
         write_atomic(folder / ENTRY, json.dumps(record, ensure_ascii=False, default=str).encode())
 
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def _changing(self) -> AbstractContextManager[None]:
         """Alone for the moment that a change takes; whoever delivers does not hold it meanwhile."""
-        path = self.path / "change"
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as exc:
-            raise storage_error(path, exc) from exc
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+        return waiting(self.path / "change")
 
 
 class Store:

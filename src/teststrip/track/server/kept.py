@@ -1,9 +1,8 @@
 """What a server makes for itself at its first start and keeps: `secrets/` of its folder, 0600."""
 
-import os
 from pathlib import Path
 
-from teststrip.files import make_secret, storage_error
+from teststrip.files import make_secret, storage_error, write_atomic
 
 ADMIN_PASSWORD, SECRET_KEY, LOGIN_INI = "admin-password", "secret-key", "login.ini"
 
@@ -30,14 +29,7 @@ class Kept:
     def written(self, name: str, text: str) -> Path:
         """A file that holds secrets of others: whole or not there, and never readable by others."""
         path = self._ready(name)
-        partial = path.with_name(f".{name}.{os.getpid()}")
-        try:
-            handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            partial.replace(path)
-        except OSError as exc:
-            raise storage_error(path, exc) from exc
+        write_atomic(path, text.encode(), mode=0o600)
         return path
 
     def _ready(self, name: str) -> Path:

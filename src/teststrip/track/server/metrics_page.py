@@ -43,13 +43,13 @@ class MetricsPage:
         who = hashlib.sha256(self._salt + header(scope, b"authorization")).digest()
         if status == 200:
             self._known = (who, time.monotonic())
-        elif not (status != 401 and status >= 500 and self._is_known(who)):
+        # whoever scraped in the last hour still learns that the database of users is away
+        elif not (status >= 500 and self._is_known(who)):
             for message in held:
                 await send(message)
             return None
         if self._several:
             return await answer(send, 501, SEVERAL)
-        # the scraper of the last hour still learns that the database of users is away
         body = await asyncio.to_thread(self._numbers.text)
         kind = "text/plain; version=0.0.4; charset=utf-8"
         return await answer(send, 200, body, {"content-type": kind})

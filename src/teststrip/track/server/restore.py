@@ -7,7 +7,6 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +40,8 @@ def restore(places: Places, file: Path, *, replace: bool) -> tuple[Saved, list[P
             [f"{path}: is not empty" for path in there],
         )
     try:
-        with ExitStack() as stack:
-            places.folder.mkdir(parents=True, exist_ok=True)
-            new = stack.enter_context(
-                tempfile.TemporaryDirectory(dir=places.folder, prefix=".restoring-")
-            )
+        places.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=places.folder, prefix=".restoring-") as new:
             saved = _unpacked(file, Path(new))
             return saved, _swapped(Path(new), targets)
     except tarfile.TarError as exc:

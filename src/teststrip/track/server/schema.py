@@ -4,10 +4,8 @@ Two who migrate at once do no harm: one waits for the other (a lock of PostgreSQ
 SQLite database).
 """
 
-import fcntl
 import importlib.util
 import logging
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,6 +16,7 @@ from typing import Any, Literal
 
 from teststrip.errors import MissingExtra, StorageError
 from teststrip.files import storage_error
+from teststrip.lock import waiting
 from teststrip.track.server import first_schema
 from teststrip.track.server.places import SQLITE, Places, shown, sqlite_path
 
@@ -203,13 +202,8 @@ def _alone(uri: str) -> Iterator[None]:
     """Hold the right to migrate; waits for whoever has it."""
     if uri.startswith(SQLITE):
         path = sqlite_path(uri)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path.with_name(f".{path.name}.migrate"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with waiting(path.with_name(f".{path.name}.migrate")):
             yield
-        finally:
-            os.close(handle)
         return
     import sqlalchemy
 
