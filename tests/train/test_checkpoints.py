@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from teststrip.errors import StorageError, StudyError
 from teststrip.train import checkpoints
@@ -25,6 +26,15 @@ def test_a_checkpoint_names_its_weights_by_content(tmp_path: Path) -> None:
     assert made.meta["sha256"] == hashlib.sha256(made.weights.read_bytes()).hexdigest()
     assert made.meta["step"] == 20
     assert not made.has_state
+
+
+def test_the_same_weights_are_the_same_file(tmp_path: Path) -> None:
+    """The library draws the order of a file's metadata anew at each call."""
+    made = {_write(tmp_path / str(number), 20).weights.read_bytes() for number in range(24)}
+    assert len(made) == 1
+    with safe_open(_write(tmp_path / "read", 20).weights, "pt") as file:
+        assert json.loads(file.metadata()[checkpoints.ADAPTER_METADATA]) == {"unet.r": 2}
+        assert torch.equal(file.get_tensor(*WEIGHTS), *WEIGHTS.values())
 
 
 def test_they_come_by_step_and_half_written_ones_do_not(tmp_path: Path) -> None:

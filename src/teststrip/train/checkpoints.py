@@ -16,11 +16,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from teststrip.errors import StorageError, StudyError
 from teststrip.files import storage_error
+from teststrip.train.tensor_file import tensor_bytes
 
 FORMAT = 1
 WEIGHTS, META = "pytorch_lora_weights.safetensors", "checkpoint.json"
@@ -127,7 +128,7 @@ def _header(adapter: Mapping[str, Any]) -> dict[str, str]:
 
 def _save(path: Path, tensors: Mapping[str, Tensor], header: dict[str, str]) -> None:
     owned = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-    save_file(owned, path, metadata=header)
+    path.write_bytes(tensor_bytes(owned, header))
     _sync(path)
 
 

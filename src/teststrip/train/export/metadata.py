@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import safetensors.torch
 import torch
 from PIL import Image
 
 from teststrip.train.export.source import Source, captions
+from teststrip.train.tensor_file import tensor_bytes
 
 THUMBNAIL_PX = 256
 
@@ -57,17 +57,6 @@ def lineage(source: Source) -> dict[str, str]:
     return {
         f"teststrip.{key}": str(value) for key, value in known.items() if value not in (None, "")
     }
-
-
-def save(tensors: Mapping[str, torch.Tensor], notes: Mapping[str, str]) -> bytes:
-    """A safetensors file whose bytes depend on its content alone: the header is sorted."""
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
-    data = safetensors.torch.save(whole, dict(notes))
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
 def _ss(
@@ -169,7 +158,7 @@ def _size(source: Source, unet: Any) -> tuple[int, int]:
 
 def _sshs(tensors: Mapping[str, torch.Tensor], ss: Mapping[str, str]) -> tuple[str, str]:
     """The two hashes of sd-webui-additional-networks: of the tensors, and of 64 kB at 1 MB."""
-    data = save(tensors, ss)
+    data = tensor_bytes(tensors, ss)
     length = int.from_bytes(data[:8], "little")
     new = hashlib.sha256(data[8 + length :]).hexdigest()
     return new, hashlib.sha256(data[0x100000 : 0x100000 + 0x10000]).hexdigest()[:8]

@@ -10,8 +10,9 @@ import torch
 
 from teststrip.engine.lora_file import METADATA, LoraLayer, LoraWeights
 from teststrip.errors import ConfigError
-from teststrip.train.export.metadata import lineage, metadata, save
+from teststrip.train.export.metadata import lineage, metadata
 from teststrip.train.export.source import Source
+from teststrip.train.tensor_file import tensor_bytes
 
 _PREFIX = {"unet": "lora_unet_", "text_encoder": "lora_te_text_model_"}
 
@@ -40,7 +41,7 @@ def diffusers_file(source: Source, weights: LoraWeights) -> bytes:
                 tensors[f"{name}.lora_magnitude_vector"] = layer.magnitude
         config |= {f"{part}.{key}": value for key, value in _peft(layers).items()}
     notes = {"format": "pt", METADATA: json.dumps(config, indent=2, sort_keys=True)}
-    return save(tensors, notes | lineage(source))
+    return tensor_bytes(tensors, notes | lineage(source))
 
 
 def kohya_file(source: Source, weights: LoraWeights, unet: Any, scheduler: Any) -> bytes:
@@ -68,7 +69,9 @@ def kohya_file(source: Source, weights: LoraWeights, unet: Any, scheduler: Any) 
             )
             tensors[f"{name}.alpha"] = torch.tensor(alpha)
         first = first or alpha
-    return save(tensors, {"format": "pt"} | metadata(source, tensors, unet, scheduler, first))
+    return tensor_bytes(
+        tensors, {"format": "pt"} | metadata(source, tensors, unet, scheduler, first)
+    )
 
 
 def _strength(layer: LoraLayer, scale: float) -> float:
