@@ -51,8 +51,8 @@ def pictures() -> Iterator[tuple[str, Image.Image]]:
             yield f"{requests[outcome.request]} {outcome.request.block.seed}", picture
 
 
-def sketch(picture: Image.Image) -> Image.Image:
-    """A pencil sketch of `picture` (RGB), of the same size: outlines, and grey where it is dark.
+def sketch(picture: Image.Image, grow: int = 1) -> Image.Image:
+    """A pencil sketch of `picture` (RGB), `grow` times as large (up to 4): outlines, dark as grey.
 
     Outlines are the steepest change of any colour channel. Worked out at four times the size, so
     that lines are smooth.
@@ -65,7 +65,8 @@ def sketch(picture: Image.Image) -> Image.Image:
     ink = np.maximum(lines, np.clip((0.46 - tone) * 2, 0, 0.6))[..., None]
     paper, graphite = (np.array(c, np.float32) for c in (PAPER, GRAPHITE))
     drawn = np.uint8(np.rint(paper + (graphite - paper) * ink))
-    return Image.fromarray(drawn).resize(picture.size, Image.Resampling.LANCZOS)
+    size = (picture.width * grow, picture.height * grow)
+    return Image.fromarray(drawn).resize(size, Image.Resampling.LANCZOS)
 
 
 def main() -> None:
