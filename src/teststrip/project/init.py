@@ -86,7 +86,7 @@ def init(
         "NAME": root.name,
         "KIND": kind,
         "VERSION": version("teststrip"),
-        "MODEL": yaml_word(str(Path(model).resolve()) if Path(model).is_dir() else model),
+        "MODEL": yaml_word(_model_name(model)),
         "REMOTE": remote.rstrip("/"),
         "ENDPOINT": endpoint,
     }
@@ -98,33 +98,30 @@ def init(
 
 
 def _write(root: Path, layers: tuple[str, ...], words: dict[str, str]) -> list[str]:
-    """Write all beside `root`, then move it in: a project is whole or not there."""
-    root.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
+    """Write all into a hidden folder of `root`, then lift it: a project is whole or not there."""
+    new = not root.exists()
+    root.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=".new-", dir=root))
+    done = False
     try:
         for layer in layers:
             for name, content in _layer(layer):
                 place = part / name
                 place.parent.mkdir(parents=True, exist_ok=True)
-                if not place.suffix in PLAIN:
-                    content = fill(content.decode(), words).encode()
-                place.write_bytes(content)
+                plain = place.suffix in PLAIN
+                place.write_bytes(content if plain else fill(content.decode(), words).encode())
         if words["ENDPOINT"]:
             with (part / ".dvc/config").open("a", encoding="utf-8") as config:
                 config.write(f"    endpointurl = {words['ENDPOINT']}\n")
+        written = [path for path in part.rglob("*") if path.is_file()]
         if (part / IMAGES).is_dir():
-            add_folder(part, IMAGES)
-        written = sorted(
-            path.relative_to(part).as_posix()
-            for path in part.rglob("*")
-            if path.is_file() and ".dvc/cache" not in path.as_posix()
-        )
-        root.mkdir(exist_ok=True)
-        for entry in sorted(part.iterdir()):
+            written.append(add_folder(part, IMAGES))
+        for entry in part.iterdir():
             entry.rename(root / entry.name)
+        done = True
     finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return written
+        shutil.rmtree(root if new and not done else part, ignore_errors=True)
+    return sorted(path.relative_to(part).as_posix() for path in written)
 
 
 def _layer(name: str) -> Iterator[tuple[str, bytes]]:
@@ -165,7 +162,15 @@ def _folder_faults(folder: Path) -> list[str]:
 def _model_faults(model: str) -> list[str]:
     if not model.strip() or len(model) > 500 or not model.isprintable():
         return [f"model: {model[:80]!r} is no name; give builtin, a folder or a hub id"]
+    if model.startswith(("/", ".", "~")) and not Path(model).expanduser().is_dir():
+        return [f"model: {model!r}: no such folder; give builtin, a folder or a hub id"]
     return []
+
+
+def _model_name(model: str) -> str:
+    """A folder by its whole path, for stages run elsewhere; any other name as it is."""
+    folder = Path(model).expanduser()
+    return str(folder.resolve()) if folder.is_dir() and model != "builtin" else model
 
 
 def _remarks(root: Path, endpoint: str) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 
 
-def add_folder(root: Path, name: str) -> str:
-    """Track folder `name` (relative to the project's `root`); returns the .dvc file's name.
+def add_folder(root: Path, name: str) -> Path:
+    """Track folder `name` (relative to the project's `root`); returns the .dvc file.
 
     Raises OSError.
     """
@@ -30,7 +30,7 @@ def add_folder(root: Path, name: str) -> str:
         f"  path: {folder.name}\n",
         encoding="utf-8",
     )
-    return f"{name}.dvc"
+    return note
 
 
 def _keep(cache: Path, content: bytes, suffix: str = "") -> str:
