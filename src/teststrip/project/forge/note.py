@@ -23,6 +23,7 @@ _MARKER = re.compile(r"\s*<!-- teststrip:report ([0-9a-f]{12}) run:(\d{1,18}) --
 _PICTURES = re.compile(r"<!-- teststrip:pictures((?: [0-9a-f]{64}=[^\s<>]+)+) -->\s*$")
 _PICTURE = re.compile(r"!\[((?:\\.|[^\]\\])*)\]\(([^()\s]+)\)")
 _LINK = re.compile(r"(?<!!)\[((?:\\.|[^\]\\])*)\]\(([^()\s:#]+)\)")
+_ACTION = re.compile(r"^(\s*(?:>\s*)*)/(?=[a-z])", re.IGNORECASE)
 _KINDS = {".png": b"\x89PNG\r\n\x1a\n", ".jpg": b"\xff\xd8\xff", ".jpeg": b"\xff\xd8\xff"}
 
 
@@ -131,7 +132,24 @@ def linked(report: Report, place: Place, addresses: Mapping[str, str]) -> str:
         page = place.link(report.folder / found[2]) if _is_file(report.folder, found[2]) else ""
         return f"[{found[1]}]({page})" if page else found[1]
 
-    return _PICTURE.sub(picture, _LINK.sub(link, report.text))
+    return _inert(_PICTURE.sub(picture, _LINK.sub(link, report.text)))
+
+
+def _inert(text: str) -> str:
+    """No line is a quick action: GitLab would carry out `/merge` that begins a line of a note."""
+    lines, fence = [], ""
+    for line in text.split("\n"):
+        fence = _fence(line, fence)
+        lines.append(line if fence else _ACTION.sub(r"\1&#47;", line))
+    return "\n".join(lines)
+
+
+def _fence(line: str, fence: str) -> str:
+    """The fence that is open after this line; empty: none."""
+    bare = line.strip()
+    if fence:
+        return "" if bare == fence else fence
+    return bare[:3] if bare.startswith(("```", "~~~")) else ""
 
 
 def _is_file(folder: Path, name: str) -> bool:
@@ -155,12 +173,13 @@ def cut(text: str, room: int, length: Callable[[str], int] = len) -> str:
     if length(text) <= room:
         return text
     said = "\n\n*Cut here: the rest is too long for this page and stands in the whole report.*"
-    kept, left = "", room - length(said)
+    kept, left = [], room - length(said)
     for block in _blocks(text):
-        if length(kept) + length(block) + 2 > left:
+        left -= length(block) + 2
+        if left < 0:
             break
-        kept = f"{kept}\n\n{block}" if kept else block
-    return (kept + said).strip()
+        kept.append(block)
+    return ("\n\n".join(kept) + said).strip()
 
 
 def _blocks(text: str) -> Iterator[str]:
@@ -168,14 +187,10 @@ def _blocks(text: str) -> Iterator[str]:
     block: list[str] = []
     depth, fence = 0, ""
     for line in text.split("\n"):
-        bare = line.strip()
-        if fence:
-            fence = "" if bare == fence else fence
-        elif bare.startswith(("```", "~~~")):
-            fence = bare[:3]
-        else:
+        is_in, fence = bool(fence), _fence(line, fence)
+        if not is_in and not fence:
             depth = max(depth + line.count("<details") - line.count("</details>"), 0)
-        if not bare and not fence and not depth:
+        if not line.strip() and not fence and not depth:
             if block:
                 yield "\n".join(block)
             block = []

@@ -6,6 +6,7 @@ once come to the same end. A note whose making was not answered is looked for be
 again.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -48,11 +49,13 @@ class Notes(Protocol):
         """Take a note away; one that is gone is no fault."""
 
 
-def write(notes: Notes, key: str, run: int, body: Callable[[str], str]) -> tuple[Note, What]:
+def write(
+    notes: Notes, key: str, run: int, body: Callable[[str], str], *, pause_s: float
+) -> tuple[Note, What]:
     """The report's one note, and what became of it.
 
     `body`: the text, given that of the note which is there (empty: none). A note of a newer
-    pipeline stays as it is.
+    pipeline stays as it is. `pause_s`: before it looks for a note whose making was not answered.
     """
     is_asked = False
     for attempt in range(TRIES):
@@ -64,6 +67,7 @@ def write(notes: Notes, key: str, run: int, body: Callable[[str], str]) -> tuple
                 if attempt == TRIES - 1:
                     raise
                 is_asked = True
+                time.sleep(pause_s)
                 continue  # perhaps it is there
             return one_of(notes, key) or made, "made"
         newest = max(found, key=lambda note: note.run)

@@ -136,7 +136,7 @@ def _written(
 
     notes: Notes = forge
     try:
-        return write(notes, report.key, place.run, body)
+        return write(notes, report.key, place.run, body, pause_s=patience.first_s)
     finally:
         forge.close()
 
