@@ -17,10 +17,12 @@ class Between:
 
     `fault(method, path)` says what happens to a request: None it passes; "lose" it is done and its
     answer never comes; "cut" it never reaches the server; "hang" nobody answers until `close`; a
-    number: that status, and the server is not asked.
+    number: that status, and the server is not asked. `keeps_host`: the server sees the client's own
+    Host header, as signatures of S3 need it; else the server's name.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, keeps_host: bool = False) -> None:
+        self.keeps_host = keeps_host
         self.seen: list[tuple[str, str]] = []
         self.fault: Callable[[str, str], What] = lambda method, path: None
         self.to = urlsplit(address)
@@ -82,14 +84,15 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._onward(body, is_lost=fault == "lose")
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass  # noqa: N815 - http.server's names
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _pass  # noqa: N815 - http.server's names
 
     def _onward(self, body: bytes, *, is_lost: bool) -> None:
         to = self.server.between.to
         server = http.client.HTTPConnection(to.hostname or "", to.port, timeout=_LONG_S)
         headers = {k: v for k, v in self.headers.items() if k.lower() not in _HOP}
+        host = self.headers.get("Host") if self.server.between.keeps_host else None
         try:
-            server.request(self.command, self.path, body, headers | {"Host": to.netloc})
+            server.request(self.command, self.path, body, headers | {"Host": host or to.netloc})
             answer = server.getresponse()
             content = answer.read()
         except (OSError, http.client.HTTPException):
@@ -107,7 +110,9 @@ class _Handler(BaseHTTPRequestHandler):
         for key, value in headers:
             if key.lower() not in _HOP:
                 self.send_header(key, value)
-        self.send_header("Content-Length", str(len(content)))
+        length = next((v for k, v in headers if k.lower() == "content-length"), None)
+        is_head = self.command == "HEAD" and length is not None
+        self.send_header("Content-Length", str(length if is_head else len(content)))
         self.end_headers()
         self.wfile.write(content)
 
