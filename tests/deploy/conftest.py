@@ -25,7 +25,11 @@ import yaml
 REPOSITORY = Path(__file__).parents[2]
 # Of the dependency group `deploy`, which `make test` does without: files that import one are not
 # even read there. test_tools.py fails where these tests are asked for and a package is not there.
-PACKAGES = {"test_helm.py": "helm_python", "test_gcp.py": "hcl2"}
+PACKAGES = {
+    "test_helm.py": "helm_python",
+    "test_gitlab_runner.py": "helm_python",
+    "test_gcp.py": "hcl2",
+}
 collect_ignore = [file for file, package in PACKAGES.items() if find_spec(package) is None]
 FROM_DEBIAN = ("caddy", "nginx", "prometheus", "promtool")  # scripts/deploy_tools.sh knows them
 ELSEWHERE = {
