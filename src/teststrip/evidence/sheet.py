@@ -98,10 +98,11 @@ def contact_sheet(
     subtitle: str,
     numbers: Numbers,
     higher_is_better: bool = True,
+    accent: int = 0,
 ) -> bytes:
     """Draw the sheet; PNG bytes, sRGB, at most 1,680 px wide, as high as it needs to be.
 
-    The best score of each column is in red.
+    The best score of each column is in red, and so is the role of row `accent`.
 
     Small pictures are enlarged with Lanczos by a whole factor. Raises ConfigError without rows or
     columns, or where a picture cannot be read.
@@ -131,7 +132,7 @@ def contact_sheet(
         y = top + i * row_height
         if i:
             draw.line((MARGIN, y - 13, width - MARGIN, y - 13), FAINT, 1)
-        _label(draw, row, y, accent=i == 0)
+        _label(draw, row, y, accent=i == accent)
         for j, (cell, picture) in enumerate(zip(row.cells, pictures[i], strict=True)):
             x = MARGIN + GUTTER + j * (side + GAP)
             if picture is None:

@@ -153,7 +153,8 @@ def _race(race: Any, prompts: Any, seeds: Any) -> Iterator[str]:
             f"{seeds.per_prompt} seeds give {blocks}"
         )
     top = min(race.top or 32, blocks)
-    if "start" in race.model_fields_set and race.start > top:
+    # the default stands for as many as there are, also where a resolved config spells it out
+    if race.start > top and race.start != type(race).model_fields["start"].default:
         yield f"race.start: {race.start} is more than the {top} blocks a recipe can run on"
 
 

@@ -42,7 +42,12 @@ def load_generator(config: StudyConfig, beside: Path | None) -> Generator:
 
 def load_scorers(config: StudyConfig, beside: Path | None) -> list[Scorer]:
     """The scorers that a config names. Raises PluginError, MissingExtra."""
-    return [_load(scorer, SCORERS, "scorer", beside) for scorer in config.scorers]
+    return scorers_named(config.scorers, beside)
+
+
+def scorers_named(scorers: Sequence[Named], beside: Path | None) -> list[Scorer]:
+    """Scorers by their names, for pictures of no study. Raises PluginError, MissingExtra."""
+    return [_load(scorer, SCORERS, "scorer", beside) for scorer in scorers]
 
 
 def versions() -> dict[str, str]:

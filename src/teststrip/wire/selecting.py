@@ -93,6 +93,14 @@ class Selection:
         }
 
 
+class Refused(StudyError):  # noqa: N818 - it is an answer, too
+    """The evidence does not suffice; `selection` says why, and what would settle it."""
+
+    def __init__(self, selection: Selection) -> None:
+        super().__init__(str(selection))
+        self.selection = selection
+
+
 def select(  # noqa: PLR0917 - the verb's flags
     bench: Bench,
     name: str,
@@ -106,8 +114,8 @@ def select(  # noqa: PLR0917 - the verb's flags
     Writes select.json beside the run and `selected` into its run.json, also where it refuses; with
     `register` the adapter becomes a version of that name in MLflow, alias `challenger`.
 
-    Raises StudyError where the evidence does not suffice (it says what would) or the run is being
-    trained, ConfigError for wrong flags, what the study raises.
+    Raises Refused where the evidence does not suffice, StudyError where the run is being trained,
+    ConfigError for wrong flags, what the study raises.
     """
     from teststrip.train.select import measured, rule
     from teststrip.train.select.sweep import check_sweep, hindrance, kept_back
@@ -129,12 +137,12 @@ def select(  # noqa: PLR0917 - the verb's flags
     found = Selection(choice, choice.leader, 1.0, why(choice), note=note)
     if choice.leader is None:
         _write(folder, found)
-        raise StudyError(str(found))
+        raise Refused(found)
     if sweep is not None and not note:
         found = _tried(bench, choice, sweep, config, on_event)
     if found.step is None:
         _write(folder, found)
-        raise StudyError(str(found))
+        raise Refused(found)
     if register is not None:
         found = replace(found, version=_register(bench, register, found, folder))
     _write(folder, found)

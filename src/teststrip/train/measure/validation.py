@@ -1,7 +1,7 @@
 """Validation images: the same prompts and seeds by the same recipe at every checkpoint."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from teststrip import png
@@ -102,13 +102,13 @@ def base_recipe(config: TrainConfig) -> Recipe:
     folder = loading.find_folder(config.base.model, config.base.revision)
     merged = loading.default_fields(folder) | fields
     merged |= {"model": config.base.model, "revision": config.base.revision}
-    for name in _idle(merged):
+    for name in idle_fields(merged):
         if name not in fields:
             merged.pop(name, None)
     return parse(Recipe, merged, "validation.recipe")
 
 
-def _idle(fields: dict[str, object]) -> list[str]:
+def idle_fields(fields: Mapping[str, object]) -> list[str]:
     """Fields that this scheduler or guidance has no use for."""
     scheduler = str(fields.get("scheduler", Recipe().scheduler))
     try:
