@@ -341,6 +341,20 @@ def test_a_bad_moment_of_the_server_is_waited_out(
     assert "![Before and after](" in github.comments[0].body
 
 
+@pytest.mark.parametrize("status", [403, 422])
+def test_a_rule_that_keeps_pictures_out_does_not_keep_the_comment_out(
+    github: GitHub, folder: Path, status: int
+) -> None:
+    may_write(github)
+    said = {"message": "Repository rule violations found"}
+    rule = Limited({}, status, said)
+    github.fault = lambda method, path: rule if path.endswith("/git/refs") else None
+
+    posted(github, folder)
+
+    assert "[Picture: Before and after](" in github.comments[0].body
+
+
 def test_a_branch_made_by_a_lost_answer_is_used(github: GitHub, folder: Path) -> None:
     may_write(github)
     github.once("lose", "POST", "/git/refs")

@@ -51,6 +51,15 @@ def test_a_picture_without_address_becomes_words(tmp_path: Path) -> None:
     assert note.linked(report, PLACE, {}) == "(Picture: Before, after) x"
 
 
+def test_what_a_user_typed_is_no_link_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "index.html").touch()
+    typed = r"\[a\](index.html) !\[b\](sheet.png) \![c\](sheet.png)"
+    report = note.Report.read(written(tmp_path, typed))
+
+    assert not report.pictures
+    assert note.linked(report, PLACE, {"sheet.png": "/uploads/1/sheet.png"}) == typed
+
+
 def test_what_a_note_remembers_is_read_back(tmp_path: Path) -> None:
     report = note.Report.read(written(tmp_path, "![a](sheet.png)"), "styles/owl")
     known = {"a" * 64: "/uploads/1/a.png", "b" * 64: "/uploads/2/b.png"}

@@ -91,12 +91,28 @@ def test_a_missing_token_says_how_one_is_made() -> None:
         "https://gitlab.example.org/api/v4?to=elsewhere",
         "ftp://gitlab.example.org",
         "https://gitlab.example.org:port/api/v4",
+        "https://gitlab.example.org /api/v4",
         "",
     ],
 )
 def test_no_token_is_sent_to_such_an_address(address: str) -> None:
     with pytest.raises(ConfigError, match="CI_API_V4_URL: an https:// address is expected"):
         place_from(GITLAB | {"CI_API_V4_URL": address})
+
+
+def test_a_token_is_taken_without_the_lines_end_that_came_with_it() -> None:
+    place = place_from(GITLAB | {"TESTSTRIP_GITLAB_TOKEN": " glpat-1\n"})
+
+    assert place is not None
+    assert place.token == "glpat-1"
+
+
+@pytest.mark.parametrize("token", ["glpat\n1", "glpät-1", "glpat 1"])
+def test_what_can_be_no_token_is_not_shown_either(token: str) -> None:
+    with pytest.raises(ConfigError, match="characters that no token has") as caught:
+        place_from(GITLAB | {"TESTSTRIP_GITLAB_TOKEN": token})
+
+    assert token not in str(caught.value)
 
 
 def test_every_fault_is_named_at_once() -> None:

@@ -143,8 +143,11 @@ class Client:
         """The answer, and the start of its text for a message."""
         body = bytearray()
         with self._http.stream(method, url, **more) as came:
+            until = time.monotonic() + self._patience.timeout_s
             for part in came.iter_bytes():
                 body += part
+                if time.monotonic() > until:
+                    raise httpx.ReadTimeout("the answer does not end")
                 if len(body) > MAX_ANSWER_BYTES:
                     raise httpx.ReadError(f"an answer of more than {MAX_ANSWER_BYTES:,} bytes")
             headers = {name.lower(): value for name, value in came.headers.items()}
@@ -167,7 +170,7 @@ class Client:
 
 def _trusted(certificates: Path | None) -> ssl.SSLContext:
     """The usual authorities, and those of `certificates`."""
-    context = ssl.create_default_context()
+    context = httpx.create_ssl_context()
     if certificates is not None:
         try:
             context.load_verify_locations(certificates)

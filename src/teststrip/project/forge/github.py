@@ -78,11 +78,14 @@ class GitHub:
                 raise
 
     def pictures(self, files: Mapping[str, Path], folder: str) -> dict[str, str]:
-        """Addresses by SHA-256; empty where the token may not write to the repository."""
+        """Addresses by SHA-256; empty where it may not write to the repository.
+
+        The token may not (403, 404), or a rule for branches keeps it out (409, 422).
+        """
         try:
             return Branch(self._client, self._place).keep(files, folder)
         except Refused as exc:
-            if exc.status in (403, 404):
+            if exc.status in (403, 404, 409, 422):
                 return {}
             raise
 

@@ -21,8 +21,8 @@ MOST_PICTURES, LARGEST_PICTURE = 50, 10_000_000
 
 _MARKER = re.compile(r"\s*<!-- teststrip:report ([0-9a-f]{12}) run:(\d{1,18}) -->")
 _PICTURES = re.compile(r"<!-- teststrip:pictures((?: [0-9a-f]{64}=[^\s<>]+)+) -->\s*$")
-_PICTURE = re.compile(r"!\[((?:\\.|[^\]\\])*)\]\(([^()\s]+)\)")
-_LINK = re.compile(r"(?<!!)\[((?:\\.|[^\]\\])*)\]\(([^()\s:#]+)\)")
+_PICTURE = re.compile(r"(?<!\\)!\[((?:\\.|[^\[\]\\])*)\]\(([^()\s]+)\)")
+_LINK = re.compile(r"(?<![!\\])\[((?:\\.|[^\[\]\\])*)\]\(([^()\s:#]+)\)")
 _ACTION = re.compile(r"^(\s*(?:>\s*)*)/(?=[a-z])", re.IGNORECASE)
 _KINDS = {".png": b"\x89PNG\r\n\x1a\n", ".jpg": b"\xff\xd8\xff", ".jpeg": b"\xff\xd8\xff"}
 

@@ -67,7 +67,7 @@ def place_from(environ: Mapping[str, str]) -> Place | None:
 def _gitlab(environ: Mapping[str, str]) -> Place:
     faults: list[str] = []
     iid = environ.get("CI_MERGE_REQUEST_IID", "")
-    token = environ.get(GITLAB_TOKEN, "")
+    token = _token(environ, GITLAB_TOKEN, faults)
     ours, theirs = environ.get("CI_PROJECT_ID"), environ.get("CI_MERGE_REQUEST_SOURCE_PROJECT_ID")
     target = environ.get("CI_MERGE_REQUEST_PROJECT_ID") or ours or ""
     certificates = environ.get("CI_SERVER_TLS_CA_FILE", "")
@@ -112,7 +112,7 @@ def _github(environ: Mapping[str, str]) -> Place:
     project, server = environ.get("GITHUB_REPOSITORY", ""), environ.get("GITHUB_SERVER_URL", "")
     if project.count("/") != 1:
         faults.append(f"GITHUB_REPOSITORY: owner/name is expected (got {project!r})")
-    run, token = environ.get("GITHUB_RUN_ID", "0"), environ.get(GITHUB_TOKEN, "")
+    run, token = environ.get("GITHUB_RUN_ID", "0"), _token(environ, GITHUB_TOKEN, faults)
     api = _address(environ, "GITHUB_API_URL", faults)
     graphql = _address(environ, "GITHUB_GRAPHQL_URL", faults)
     if urlsplit(api).netloc != urlsplit(graphql).netloc:
@@ -178,6 +178,7 @@ def _address(environ: Mapping[str, str], name: str, faults: list[str]) -> str:
         host, is_safe = parts.hostname or "", not (parts.username or parts.query or parts.fragment)
         is_fine = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
         is_fine = is_fine and bool(host) and is_safe and parts.port != 0
+        is_fine = is_fine and given.isascii() and given.isprintable() and " " not in given
     except ValueError:  # a port that is no number, half an IPv6 address
         is_fine = False
     if not is_fine:
@@ -185,6 +186,14 @@ def _address(environ: Mapping[str, str], name: str, faults: list[str]) -> str:
             f"{name}: an https:// address is expected, for a token is sent there (got {given!r})"
         )
     return given
+
+
+def _token(environ: Mapping[str, str], name: str, faults: list[str]) -> str:
+    """A token as a header takes it; a line's end that was pasted with it does not count."""
+    token = environ.get(name, "").strip()
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        faults.append(f"{name}: holds characters that no token has; copy it again")
+    return token
 
 
 def _number(name: str, given: str, faults: list[str]) -> int:

@@ -3,6 +3,7 @@
 import itertools
 import re
 import secrets
+import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from email.parser import BytesParser
@@ -57,8 +58,10 @@ class GitLab(Server):
     `commands`: quick actions that somebody's note carried out; a report must cause none.
     """
 
-    def __init__(self, merge_requests: Iterable[int] = (1,)) -> None:
-        super().__init__()
+    def __init__(
+        self, merge_requests: Iterable[int] = (1,), tls: ssl.SSLContext | None = None
+    ) -> None:
+        super().__init__(tls)
         self.tokens = {"glpat-reports": Token(901)}
         held = _Held({iid: [] for iid in merge_requests})
         self.notes, self.uploads, self.commands = held.notes, held.uploads, held.commands

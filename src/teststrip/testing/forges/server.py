@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -55,17 +56,19 @@ class Server:
     """A forge on a free port of loopback until `close`. `seen`: what came.
 
     `fault(method, path)` says what happens to a request; it may wait for others, for requests are
-    answered side by side. What a forge holds is read and changed under `lock`.
+    answered side by side. What a forge holds is read and changed under `lock`. `tls`: https.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.seen: list[Ask] = []
         self.fault: Callable[[str, str], What] = lambda method, path: None
         self.lock = threading.RLock()
         self.routes: list[Route] = []
         self._http = _Http(("127.0.0.1", 0), _Handler)
         self._http.forge = self
-        self.address = f"http://127.0.0.1:{self._http.server_port}"
+        if tls is not None:
+            self._http.socket = tls.wrap_socket(self._http.socket, server_side=True)
+        self.address = f"http{'s' if tls else ''}://127.0.0.1:{self._http.server_port}"
         threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
