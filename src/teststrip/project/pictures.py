@@ -15,8 +15,8 @@ def square(picture: Image.Image, size: int) -> Image.Image:
     """The centre of an upright RGB picture as a square of `size` px, Lanczos; small ones grow."""
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    box = (left, top, left + side, top + side)
-    return picture.resize((size, size), Image.Resampling.LANCZOS, box=box)
+    middle = picture.crop((left, top, left + side, top + side))
+    return middle.resize((size, size), Image.Resampling.LANCZOS)
 
 
 def png_bytes(picture: Image.Image) -> bytes:

@@ -7,9 +7,8 @@ record). Adapters are named by their path in the project.
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import chdir, contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +36,6 @@ _RECORD = (
     "prompts",
     "scores",
 )
-
-
-@contextmanager
-def inside(project: Project) -> Iterator[Project]:
-    """With the project's folder as current one: what params.yaml names relative to it is found.
-
-    Paths that a run keeps (its pictures, a base model in the project) stay relative, so that the
-    run is the same one in another clone. Yields the project with whole paths.
-    """
-    whole = replace(project, root=project.root.resolve(), home=project.home.resolve())
-    with chdir(whole.root):
-        yield whole
 
 
 def run_name(project: Project) -> str:
@@ -184,7 +171,8 @@ def _in_project(recipe: Recipe, found: Sequence[Checkpoint]) -> Recipe:
 
 
 def _write_json(path: Path, data: Any) -> None:
-    text = json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False)
+    """In the order that the run has: the selection splits prompts as they come."""
+    text = json.dumps(data, indent=1, ensure_ascii=False)
     path.write_text(f"{text}\n", encoding="utf-8")
 
 

@@ -1,10 +1,11 @@
 """Stage train: a training run in the project's home, and model/ without what a clock wrote.
 
-A run is named by its config, pictures, base model and code: a killed stage goes on where it was,
-and other parameters never meet its folder. The same bytes come out on one machine's CPU with the
-same number of threads (docs/project.md says what was found to matter).
+A run is named by its config, pictures and base model: a killed stage goes on where it was, and
+other parameters never meet its folder. The same bytes come out on one machine's CPU with the same
+number of threads.
 """
 
+import logging
 import os
 import shutil
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from teststrip.errors import StudyError
+from teststrip.files import write_atomic
 from teststrip.project.curves import VAL_LOSS, curves_of
 from teststrip.project.layout import CURVES, MODEL
 from teststrip.project.metrics import Scored, gain_of, mean_of, numbers, write_metrics
@@ -22,11 +24,14 @@ from teststrip.train.folder import RunFolder
 from teststrip.train.measure import table, written
 from teststrip.train.result import Event, OnEvent, Result
 from teststrip.wire.stages import Here, Made, canonical
-from teststrip.wire.stages.train_config import Resolved, in_params, resolve
+from teststrip.wire.stages.inside import inside
+from teststrip.wire.stages.train_config import Resolved, code_hash, in_params, resolve
 
 KEPT = 3
 MONTH_S = 30 * 86_400
 BASE = 0
+CODE = "code"
+log = logging.getLogger(__name__)
 
 
 def run(project: Project, here: Here) -> Made:
@@ -35,7 +40,7 @@ def run(project: Project, here: Here) -> Made:
     SIGTERM and Ctrl-C leave a checkpoint, from which the next call goes on. Raises ConfigError
     with every wrong parameter, ModelError, StudyError where it was stopped or its numbers broke.
     """
-    with canonical.inside(project) as whole:
+    with inside(project) as whole:
         found = resolve(whole, here.device)
         same_threads()
         result = _train(whole, here, found.config)
@@ -67,6 +72,8 @@ def same_threads() -> None:
 def _train(project: Project, here: Here, config: TrainConfig) -> Result:
     from teststrip.train.run import start
 
+    if os.environ.get("RANK", "0") == "0":
+        _of_this_code(RunFolder.of(project.home, config.name))
     result = start(config, project.home, track=here.track, device=here.device, on_event=_told(here))
     if result.state == "stopped":
         raise StudyError(
@@ -76,6 +83,22 @@ def _train(project: Project, here: Here, config: TrainConfig) -> Result:
     if result.state != "finished":
         raise StudyError(f"stage train: {in_params(result.why)}")
     return result
+
+
+def _of_this_code(folder: RunFolder) -> None:
+    """Forget a run that other code began: half of each would be nobody's result."""
+    marker = folder.path / CODE
+    if folder.holder() is not None:
+        return  # `start` says who
+    try:
+        same = marker.read_text(encoding="utf-8") == code_hash()
+    except OSError:
+        same = False
+    if not same:
+        if folder.exists():
+            log.info("run %s was begun by other code and is begun anew", folder.name)
+        shutil.rmtree(folder.path, ignore_errors=True)
+        write_atomic(marker, code_hash().encode())
 
 
 def _told(here: Here) -> OnEvent:
@@ -120,6 +143,7 @@ def metrics_of(
                 "gain": gain_of(_scored(after, name), _scored(before, name), higher_is_better=up),
             }
             for name, up in sorted(scores.items())
+            if _scored(before, name) and _scored(after, name)
         }
     return found
 

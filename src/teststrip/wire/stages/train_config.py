@@ -52,7 +52,7 @@ def check(params: Params) -> None:
 def resolve(project: Project, device: str) -> Resolved:
     """The run that params.yaml asks for on `device`, named by all that goes into it.
 
-    Call it inside the project (canonical.inside). Raises ConfigError with every fault, ModelError.
+    Call it inside the project (inside.py). Raises ConfigError with every fault, ModelError.
     """
     params = project.params
     check(params)
@@ -65,7 +65,6 @@ def resolve(project: Project, device: str) -> Resolved:
         "config": config.model_dump(mode="json"),
         "pictures": hash_files(project.root, [PREPARED]),
         "base": loading.fingerprint(base.folder),
-        "code": _code(),
     }
     values = {
         "train.image_size": size,
@@ -113,8 +112,7 @@ def _config(
     elif optimizer.get("name") == "prodigy":
         rate = 1.0  # it finds the rate itself
     whole["optimizer"] = optimizer | {"lr": rate}
-    if params.kind == "dreambooth":
-        whole["subject"] = _subject(params, subject)
+    whole["subject"] = _subject(params, subject) if params.kind == "dreambooth" else None
     own = validation.get("recipe") or {}
     if recipe and isinstance(own, Mapping):
         whole["validation"] = validation | {"recipe": {**recipe, **own}}
@@ -196,8 +194,8 @@ def _precision(params: Params, device: str) -> str:
 
 
 @cache
-def _code() -> str:
-    """A hash of the code and the packages that train: a run is not gone on with by other ones."""
+def code_hash() -> str:
+    """Of the code and the packages that train; a run is not gone on with by other ones."""
     here = Path(teststrip.__file__).parent
     files = [p for name in _CODE for p in (here / name, *(here / name).rglob("*.py"))]
     whole = hashlib.sha256()
