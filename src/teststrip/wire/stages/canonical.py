@@ -7,8 +7,9 @@ record). Adapters are named by their path in the project.
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,18 @@ _RECORD = (
     "prompts",
     "scores",
 )
+
+
+@contextmanager
+def inside(project: Project) -> Iterator[Project]:
+    """The process stands in the project's folder for as long as it is open, as DVC starts stages.
+
+    What params.yaml names relative to the project is found, and pictures and adapters are named
+    so: the same stage gives the same bytes in any clone. Yields the project with whole paths.
+    """
+    whole = replace(project, root=project.root.resolve(), home=project.home.resolve())
+    with chdir(whole.root):
+        yield whole
 
 
 def run_name(project: Project) -> str:

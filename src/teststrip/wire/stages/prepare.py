@@ -20,7 +20,7 @@ from teststrip.train.data.found import Found
 from teststrip.train.data.picture import LEAST_SIDE, MOST_PIXELS, quiet_reading, size_of, upright
 from teststrip.wire.stages import Here, Made, train_config
 from teststrip.wire.stages.base_model import BaseModel
-from teststrip.wire.stages.inside import inside
+from teststrip.wire.stages.canonical import inside
 
 CAPTION = "text"
 LEAST, MOST = 16, 8192

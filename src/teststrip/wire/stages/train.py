@@ -24,7 +24,7 @@ from teststrip.train.folder import RunFolder
 from teststrip.train.measure import table, written
 from teststrip.train.result import Event, OnEvent, Result
 from teststrip.wire.stages import Here, Made, canonical
-from teststrip.wire.stages.inside import inside
+from teststrip.wire.stages.canonical import inside
 from teststrip.wire.stages.train_config import Resolved, code_hash, in_params, resolve
 
 KEPT = 3

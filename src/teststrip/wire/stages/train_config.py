@@ -52,7 +52,7 @@ def check(params: Params) -> None:
 def resolve(project: Project, device: str) -> Resolved:
     """The run that params.yaml asks for on `device`, named by all that goes into it.
 
-    Call it inside the project (inside.py). Raises ConfigError with every fault, ModelError.
+    Call it inside the project (canonical.inside). Raises ConfigError with every fault, ModelError.
     """
     params = project.params
     check(params)
