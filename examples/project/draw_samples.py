@@ -16,7 +16,6 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
-import draw_style
 import draw_subject
 
 MONSTERS, SKETCHES, GROW = 20, 120, 2
@@ -40,6 +39,8 @@ def monster(pose: draw_subject.Pose, shape: tuple[int, int]) -> Image.Image:
 
 def few_greys(sketch: Image.Image) -> Image.Image:
     """The same sketch in GREYS steps from paper to graphite."""
+    import draw_style  # loads torch, which the monsters do not need
+
     paper, graphite = (np.array(c, np.float32) for c in (draw_style.PAPER, draw_style.GRAPHITE))
     ink = (paper[0] - np.asarray(sketch, np.float32)[..., 0]) / (paper[0] - graphite[0])
     steps = np.uint8(np.rint(np.clip(ink, 0, 1) * (GREYS - 1)))
@@ -51,6 +52,8 @@ def few_greys(sketch: Image.Image) -> Image.Image:
 
 def sketches(folder: Path) -> None:
     """The first 120 that are not faint, 128 px, and their captions."""
+    import draw_style
+
     rows: list[dict[str, str]] = []
     for title, picture in draw_style.pictures():
         thing = title.rpartition(" ")[0]

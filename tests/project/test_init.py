@@ -17,7 +17,10 @@ from teststrip.project import init as room
 from teststrip.project.init import fill, init, yaml_word
 from teststrip.project.layout import STAGES
 from teststrip.project.params import Params
+from teststrip.project.project import Project
 from teststrip.testing.commands import Commands
+from teststrip.wire.stages.study import config_of
+from teststrip.wire.stages.train_config import check
 
 KINDS = tuple(STAGES)
 TUNED = ("dreambooth", "lora")
@@ -43,6 +46,20 @@ def test_parameters_are_whole_and_every_section_has_a_line(project):
     assert params.kind == kind
     given = yaml.safe_load((root / "params.yaml").read_text())
     assert {s for stage in STAGES[kind] for s in stage.sections} == set(given) - {"kind"}
+
+
+def test_stages_take_the_parameters(project):
+    kind, root = project
+    found = Project.open(root)
+    if kind == "study":
+        config = config_of(found)
+        assert config.baseline_recipe.recipe_id not in (None, "")
+        assert len(config.held_out_blocks(1)) >= 4
+    else:
+        check(found.params)
+        assert (
+            len(found.params.train.settings["validation"]["prompts"]) >= 12
+        )  # 8 search, 4 confirm
 
 
 def test_the_pipeline_is_the_layouts(project):

@@ -1,7 +1,7 @@
 """What `likeness` in infer.scorers is measured against: pictures that were held out of training.
 
 A scorer of prompts takes a new subject for a bad picture of its class. How like the subject's own
-pictures it is can be asked only of pictures that the adapter never saw; `select` keeps them with it.
+pictures it is can be asked only of those that the adapter never saw; `select` keeps them with it.
 """
 
 import json
