@@ -14,7 +14,7 @@ from teststrip.project.layout import STUDY
 from teststrip.project.metrics import DIGITS, numbers, write_metrics
 from teststrip.project.project import Project
 from teststrip.recipe import Block, Recipe, short_hash
-from teststrip.wire.bench import Bench, report_files
+from teststrip.wire.bench import COMMENT, REPORT, SHEET, SUMMARY, Bench
 from teststrip.wire.stages import Here, Made
 from teststrip.wire.stages.canonical import inside
 from teststrip.wire.stages.kept_studies import forget_older
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 STUDY_PROMPTS, METRICS = "data/study-prompts.txt", "metrics/study.json"
 HELD_OUT, LEAST_HELD, MOST_HELD = 1 / 4, 4, 1 / 2
+SECONDS, CLOCK = "seconds", "hangs on a clock, so that the stage would not repeat itself"
 HELD_OUT_SPLIT = "held_out"
 LEFT_OUT = ("study", "png", "seconds", "started", "finished")  # a clock's or a folder's
 SEARCHED, CONFIRMED = "the study searched on it", "the study's winner was confirmed on it"
@@ -69,9 +70,9 @@ def run(project: Project, here: Here) -> Made:
 
     Raises ConfigError for faults of params.study, StudyError where nothing works.
     """
-    config = config_of(project)
     from teststrip.wire.stages.train import same_threads
 
+    config = config_of(project)
     with inside(project) as within:
         same_threads()
         return _run(within, here, config)
@@ -90,8 +91,8 @@ def _run(project: Project, here: Here, config: "StudyConfig") -> Made:
     with project.replacing(STUDY) as folder:
         write_atomic(folder / "recipe.json", as_bytes(winner.as_dict(config, found)))
         write_atomic(folder / "images.csv", _csv(images))
-        for name, data in _report(found, images).items():
-            write_atomic(folder / name, data)
+        for name in (REPORT, COMMENT, SHEET, SUMMARY):
+            write_atomic(folder / name, (bench.report_folder(config.name) / name).read_bytes())
     write_metrics(project.path(METRICS), _metrics(winner, found, images))
     return Made(
         resolved={"name": config.name, "study": config.resolved()},
@@ -131,6 +132,10 @@ def config_of(project: Project) -> "StudyConfig":
         config = check({"name": "study"} | keys, "study")
     except ConfigError as exc:
         raise _fault([*faults, *(f"study.{fault}" for fault in exc.faults)]) from exc
+    if any(one.score == SECONDS for one in config.objectives):
+        faults.append(f"study.objectives: {SECONDS} {CLOCK}; search `steps` instead")
+    if config.budget.minutes is not None:
+        faults.append(f"study.budget.minutes: where it ends {CLOCK}; give study.budget.images")
     if not config.prompts.held_out:
         faults.append("study.prompts.held_out: above 0, or the winner cannot be confirmed")
     if faults:
@@ -194,11 +199,3 @@ def _csv(images: "pd.DataFrame") -> bytes:
     kept = [name for name in images if name not in LEFT_OUT]
     text = images[kept].to_csv(index=False, lineterminator="\n", float_format=f"%.{DIGITS}g")
     return str(text).encode()
-
-
-def _report(found: "Findings", images: "pd.DataFrame") -> dict[str, bytes]:
-    from teststrip.evidence import report
-    from teststrip.evidence.analysis import analyse
-
-    folder = found.study.folder.path
-    return report_files(analyse(images, found.facts, []), report.file_reader(folder)).files
