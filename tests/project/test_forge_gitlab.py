@@ -195,8 +195,10 @@ def test_notes_that_are_too_many_become_one(gitlab: GitLab, folder: Path) -> Non
     assert "run:200" in note.body
 
 
-@pytest.mark.parametrize("fault", ["lose", 502])
-def test_a_lost_answer_makes_no_second_note(gitlab: GitLab, folder: Path, fault: str | int) -> None:
+@pytest.mark.parametrize(("fault", "asked"), [("lose", 1), (502, 2)])
+def test_a_lost_answer_makes_no_second_note(
+    gitlab: GitLab, folder: Path, fault: str | int, asked: int
+) -> None:
     gitlab.once(fault, "POST", NOTES)
 
     found = posted(gitlab, folder)
@@ -204,6 +206,7 @@ def test_a_lost_answer_makes_no_second_note(gitlab: GitLab, folder: Path, fault:
     (note,) = gitlab.notes[1]
     assert found.url.endswith(f"#note_{note.id}")
     assert str(found).startswith("posted: ")
+    assert len(gitlab.calls("POST", NOTES)) == asked  # it is looked for before it is made again
 
 
 @pytest.mark.parametrize("fault", ["cut", "lose", 500, 503])

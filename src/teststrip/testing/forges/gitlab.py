@@ -53,15 +53,20 @@ class _Held:
 
 
 class GitLab(Server):
-    """Project 5, `group/project`. `notes`: of each merge request; `uploads`: files by address.
+    """One project, `group/project`. `notes`: of each merge request; `uploads`: files by address.
 
     `commands`: quick actions that somebody's note carried out; a report must cause none.
     """
 
     def __init__(
-        self, merge_requests: Iterable[int] = (1,), tls: ssl.SSLContext | None = None
+        self,
+        merge_requests: Iterable[int] = (1,),
+        *,
+        project: int = 5,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(tls)
+        self.project = project
         self.tokens = {"glpat-reports": Token(901)}
         held = _Held({iid: [] for iid in merge_requests})
         self.notes, self.uploads, self.commands = held.notes, held.uploads, held.commands
@@ -73,7 +78,7 @@ class GitLab(Server):
         self.serve("PUT", _NOTES + r"/(\d+)", self._change)
         self.serve("DELETE", _NOTES + r"/(\d+)", self._remove)
         self.serve("POST", _BASE + r"/projects/([^/]+)/uploads", self._upload)
-        self.serve("GET", r"(?:/group/project|/-/project/5)(/uploads/.+)", self._file)
+        self.serve("GET", r"(?:/group/project|/-/project/\d+)(/uploads/.+)", self._file)
 
     def variables(
         self,
@@ -89,7 +94,7 @@ class GitLab(Server):
             "GITLAB_CI": "true",
             "CI_API_V4_URL": self.api,
             "CI_SERVER_URL": self.address,
-            "CI_PROJECT_ID": "5",
+            "CI_PROJECT_ID": str(self.project),
             "CI_PROJECT_PATH": "group/project",
             "CI_PROJECT_URL": self.web,
             "CI_PROJECT_DIR": str(checkout),
@@ -104,8 +109,8 @@ class GitLab(Server):
         if number is not None:
             given |= {
                 "CI_MERGE_REQUEST_IID": str(number),
-                "CI_MERGE_REQUEST_PROJECT_ID": "5",
-                "CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "5",
+                "CI_MERGE_REQUEST_PROJECT_ID": str(self.project),
+                "CI_MERGE_REQUEST_SOURCE_PROJECT_ID": str(self.project),
                 "CI_MERGE_REQUEST_PROJECT_URL": self.web,
                 "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
             }
@@ -139,7 +144,7 @@ class GitLab(Server):
 
     def _project(self, ask: Ask, *, to_write: bool = False) -> Token:
         token = self._token(ask, to_write=to_write)
-        if not token.role or ask.found[0] not in ("5", "group/project"):
+        if not token.role or ask.found[0] not in (str(self.project), "group/project"):
             raise Answered(404, {"message": "404 Project Not Found"})
         if token.role < REPORTER:
             raise Answered(403, {"message": "403 Forbidden"})
@@ -147,7 +152,7 @@ class GitLab(Server):
 
     def _user(self, ask: Ask) -> Any:
         user = self._token(ask).user
-        return {"id": user, "username": f"project_5_bot_{user}", "bot": True}
+        return {"id": user, "username": f"project_{self.project}_bot_{user}", "bot": True}
 
     def _notes(self, ask: Ask) -> list[Note]:
         notes = self.notes.get(int(ask.found[1]))
@@ -213,7 +218,7 @@ class GitLab(Server):
                         "id": len(self.uploads),
                         "alt": alt,
                         "url": at,
-                        "full_path": f"/-/project/5{at}",
+                        "full_path": f"/-/project/{self.project}{at}",
                         "markdown": f"![{alt}]({at})",
                     },
                 )
