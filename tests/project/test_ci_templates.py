@@ -90,7 +90,7 @@ def test_all_of_history_is_there_for_the_report(pipeline, workflow):
 def test_actions_are_named_by_commit_and_keep_no_token(workflow):
     for step in steps(workflow):
         if "uses" in step:
-            assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", step["uses"]), step["uses"]
+            assert re.fullmatch(r"actions/[a-z/-]+@[0-9a-f]{40}", step["uses"]), step["uses"]
     for line in GITHUB.read_text().splitlines():
         assert "uses:" not in line or re.search(r" # v\d+\.\d+\.\d+$", line), line
     for step in steps(workflow, "actions/checkout"):
