@@ -99,19 +99,19 @@ def compose(
     `remember`: addresses by SHA-256, hidden at the end, so that a picture is sent once.
     """
     head = f"<!-- teststrip:report {report.key} run:{place.run} -->"
-    tail = _tail(report, place)
+    text = linked(report, place, addresses)
+    tail = _tail(report, place, text)
     if remember:
         pairs = " ".join(f"{digest}={at}" for digest, at in sorted(remember.items()))
         tail += f"\n\n<!-- teststrip:pictures {pairs} -->"
-    text = linked(report, place, addresses)
     room = LONGEST[place.forge] - len(head) - len(tail) - 4
     return f"{head}\n\n{cut(text, room)}\n\n{tail}"
 
 
 def summary(report: Report, place: Place) -> str:
     """The report for a step's summary on GitHub: no pictures, for it shows none without address."""
-    tail = "\n\n" + _tail(report, place) + "\n"
     text = linked(report, place, {})
+    tail = "\n\n" + _tail(report, place, text) + "\n"
     room = LONGEST_SUMMARY - len(tail.encode())
     return cut(text, room, lambda part: len(part.encode())) + tail
 
@@ -156,9 +156,11 @@ def _is_file(folder: Path, name: str) -> bool:
     return not name.startswith("/") and (folder / name).is_file()
 
 
-def _tail(report: Report, place: Place) -> str:
+def _tail(report: Report, place: Place, text: str) -> str:
+    """Who wrote it, and the whole report's address where the text has none or may lose it."""
     page = place.link(report.folder / "index.html")
-    words = [f"[The whole report]({page})"] if page else []
+    is_there = f"]({page})" in text and len(text.encode()) < LONGEST[place.forge] - 1000
+    words = [f"[The whole report]({page})"] if page and not is_there else []
     if place.commit:
         words.append(f"commit {place.commit[:8]}")
     words.append("written by `teststrip project report`, brought up to date by each pipeline")
