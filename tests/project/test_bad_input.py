@@ -203,7 +203,7 @@ def test_a_server_killed_in_the_middle_of_a_push_is_filled_up_when_it_is_back(
 
         # The killed server may have left a part of an object under a name of its own beside them.
         assert pushed(here) <= set(s3.keys())
-        assert json.loads(here.dvc("status", "--cloud", "--json", "data/images.dvc")) == {}
+        assert here.dvc_json("status", "--cloud", "data/images.dvc") == {}
     finally:
         between.close()
 
@@ -220,7 +220,7 @@ def test_a_training_that_was_killed_goes_on_from_its_checkpoint(here: Commands) 
     assert not (here.folder / "metrics/train.json").exists()
     assert not (here.folder / "locks/train.json").exists()
     # DVC lost nothing either: it answers, and only what is not there is out of date.
-    assert "train" in json.loads(here.dvc("status", "--json"))
+    assert "train" in here.dvc_json("status")
     first = checkpoints(here.folder)[0]
     written = first.stat().st_mtime_ns, first.stat().st_ino
 
@@ -229,7 +229,7 @@ def test_a_training_that_was_killed_goes_on_from_its_checkpoint(here: Commands) 
     assert (first.stat().st_mtime_ns, first.stat().st_ino) == written, "made a second time"
     straight.dvc("repro", "train")
     assert kept(here.folder) == kept(straight.folder), "not what an unbroken training makes"
-    assert json.loads(here.dvc("status", "--json", "train")) == {}
+    assert here.dvc_json("status", "train") == {}
 
 
 def aim_at(here: Commands, address: str) -> None:

@@ -1,11 +1,13 @@
 """git, dvc and teststrip as a user types them, without anything that this machine has set up."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from teststrip.testing.own_process import PATIENCE_S, QUIET
 
@@ -56,6 +58,10 @@ class Commands:
         answer = self.run(*DVC, *arguments)
         assert answer.code == 0, f"dvc {arguments}: {answer}"  # noqa: S101 - used in tests alone
         return answer.said
+
+    def dvc_json(self, *arguments: str) -> Any:
+        """What `dvc ... --json` printed. Raises AssertionError with what DVC said."""
+        return json.loads(self.ok(*DVC, *arguments, "--json"))
 
     def teststrip(self, *arguments: str) -> Answer:
         """`teststrip ...`, whatever comes of it."""
