@@ -9,14 +9,6 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from teststrip.errors import ConfigError, StudyError
-from teststrip.evidence.ranking import BETTER, UNCLEAR, WORSE
-from teststrip.project.report.content import alone, change
-from teststrip.project.report.files import files
-from teststrip.project.report.results import read
-from teststrip.project.report.verdict import NONE
-from teststrip.project.revision import at, here
-from teststrip.wire.project_report import report
 from tests.project.reported import (
     CLIP,
     LPIPS,
@@ -27,6 +19,14 @@ from tests.project.reported import (
     write_record,
     write_results,
 )
+from teststrip.errors import ConfigError, StudyError
+from teststrip.evidence.ranking import BETTER, UNCLEAR, WORSE
+from teststrip.project.report.content import alone, change
+from teststrip.project.report.files import files
+from teststrip.project.report.results import read
+from teststrip.project.report.verdict import NONE
+from teststrip.project.revision import at, here
+from teststrip.wire.project_report import report
 
 FASTER = PARAMS | {"train": PARAMS["train"] | {"learning_rate": 0.002}}
 
@@ -106,7 +106,7 @@ def test_what_cannot_be_told_says_how_many_prompts_would_settle_it(project):
 def test_more_prompts_as_promised_do_settle_it(project):
     rng = np.random.default_rng(0)
     pair = compared(project, shift=0.004).content.found[0]
-    units = np.array([u for u in rng.normal(0, 1, (2000, pair.needed))])
+    units = rng.normal(0, 1, (2000, pair.needed))
     spread = _spread(project)
 
     from teststrip.evidence.interval import p_values
@@ -160,7 +160,7 @@ def test_parameters_that_changed_and_stages_that_ran_again_are_named(project):
     }
     train = next(one for one in content.ran if one.stage == "train")
     assert train.why == ("parameters train.learning_rate", "outputs model")
-    assert train.where == "cpu, A CPU"
+    assert train.after == "2026-02-02 00:00:00 UTC, 1.0 s, cpu, A CPU, Teststrip 0.1.0"
 
 
 def test_results_of_other_parameters_are_called_stale(project):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from teststrip.evidence.numbers import duration
 from teststrip.project.layout import STAGES, Stage
 from teststrip.project.machine import differs
 from teststrip.project.report.results import Results, flat
@@ -27,12 +28,13 @@ class Changed:
 
 @dataclass(frozen=True)
 class Ran:
-    """A stage: whether it ran again, and why; `where`: the machine it ran on."""
+    """A stage: whether it ran again, and why; both lock records in one line each."""
 
     stage: str
     state: str
     why: tuple[str, ...]
-    where: str
+    before: str
+    after: str
 
 
 def parameters(before: Results, after: Results) -> tuple[Changed, ...]:
@@ -89,27 +91,40 @@ def stale(results: Results) -> tuple[str, ...]:
     return tuple(out)
 
 
-def where(record: Mapping[str, Any] | None) -> str:
-    """The device and the processor that a stage ran on; empty where it is not known."""
+def told(record: Mapping[str, Any] | None) -> str:
+    """When, with which code, on what: a lock record in one line; empty without one."""
     if not record:
         return ""
-    card, cpu = _card(record), str(_part(record, "environment").get("cpu") or "")
-    return f"{card}, {cpu}" if card and cpu else card or cpu
+    code, commit = _part(record, "code"), _part(record, "code").get("project_commit")
+    edited = " and changes" if code.get("project_dirty") else ""
+    parts = [
+        str(record.get("made", "")).replace("T", " ").replace("+00:00", " UTC"),
+        duration(_seconds(record)),
+        _card(record),
+        str(_part(record, "environment").get("cpu") or ""),
+        f"Teststrip {code.get('teststrip', 'unknown')}",
+        f"commit {str(commit)[:8]}{edited}" if commit else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _seconds(record: Mapping[str, Any]) -> float | None:
+    found = record.get("seconds")
+    return float(found) if isinstance(found, int | float) else None
 
 
 def _ran(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Ran:
-    if new is None:
-        return Ran(name, GONE if old else NEVER, (), "")
-    if old is None:
-        return Ran(name, NEW, (), where(new))
+    sides = (told(old), told(new))
+    if old is None or new is None:
+        return Ran(name, NEW if new else (GONE if old else NEVER), (), *sides)
     why = []
     for what, key in (("parameters", "params"), ("inputs", "inputs"), ("outputs", "outputs")):
         keys = _keys(_part(old, key), _part(new, key))
         why += [f"{what} {_few(keys)}"] if keys else []
     why += [*_machine(old, new), *_code(old, new)]
     if old.get("made") == new.get("made") and not why:
-        return Ran(name, SAME, (), where(new))
-    return Ran(name, AGAIN, tuple(why) or ("with the same result",), where(new))
+        return Ran(name, SAME, (), *sides)
+    return Ran(name, AGAIN, tuple(why) or ("nothing: the same result",), *sides)
 
 
 def _machine(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

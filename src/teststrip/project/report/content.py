@@ -16,11 +16,18 @@ from teststrip.project.report.verdict import NONE, Sides, Verdict, judge, number
 from teststrip.project.scores import CHECK, Row
 
 AUTO = "auto"
-LEARNED = {
-    "dreambooth": Sides("the base model", "the fine-tuned model", "what was learned"),
-    "lora": Sides("the base model", "the fine-tuned model", "what was learned"),
-    "study": Sides("the baseline", "the chosen recipe", "the chosen recipe"),
-}
+TUNED = Sides(
+    "the base model",
+    "the fine-tuned model",
+    "what was learned",
+    ("for the base model", "for the fine-tuned one"),
+)
+CHOSEN = Sides(
+    "the baseline",
+    "the chosen recipe",
+    "the chosen recipe",
+    ("for the baseline", "for the chosen recipe"),
+)
 EMPTY = Sheet(None, (), ())
 ROLES = {"study": ("Baseline", "Chosen")}
 
@@ -104,14 +111,14 @@ def change(before: Results, after: Results, score: str, confidence: float) -> Co
 
 def alone(results: Results, score: str, confidence: float) -> Content:
     """One revision: what was made against its reference, with the same prompts and seeds."""
-    sides = LEARNED[results.kind]
+    sides = CHOSEN if results.kind == "study" else TUNED
     old, new = results.arm(REFERENCE, CHECK), results.arm(MADE, CHECK)
     chosen = choose(results, score)
     found = pairs(old, new, results.directions, confidence)
     verdict = judge(found, chosen, blocks(old, new), sides, confidence)
     roles = ROLES.get(results.kind, ("Base model", "Fine-tuned"))
     names = (sides.before, sides.after)
-    about = f"{sides.after} against {sides.before}, same prompts and seeds"
+    about = f"{sides.after} against {sides.before}"
     return Content(
         kind=results.kind,
         about=about,

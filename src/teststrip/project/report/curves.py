@@ -97,7 +97,7 @@ def _panel(column: str, known: Sequence[tuple[str, list[tuple[float, float]]]], 
         )
         for name, series in known
     )
-    ticks = y.ticks(4)
+    ticks = next((t for t in map(y.ticks, (4, 5, 6)) if len(t) > 2), y.ticks(8))
     title = TITLES.get(column, column)
     return Panel(
         title=title,

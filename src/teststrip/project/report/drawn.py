@@ -35,7 +35,7 @@ def draw(panels: Sequence[Panel]) -> bytes:
         _panel(pen, panel, x, y, ratio)
     small = picture.resize((width * SCALE, height * SCALE), Image.Resampling.LANCZOS)
     out = io.BytesIO()
-    small.save(out, "PNG", optimize=True)
+    small.quantize(64, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(out, "PNG")
     return out.getvalue()
 
 

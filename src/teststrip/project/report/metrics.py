@@ -31,9 +31,9 @@ class Metric:
 
 
 def metrics(before: Results | None, after: Results) -> tuple[Metric, ...]:
-    """Every number of every stage, scores last; `before` None: one side alone."""
+    """Every number of every stage, the last stage first; `before` None: one side alone."""
     out = []
-    for stage, found in after.metrics.items():
+    for stage, found in reversed(list(after.metrics.items())):
         new = leaves(found)
         old = leaves(before.metrics.get(stage, {})) if before else {}
         for name in [*new, *(name for name in old if name not in new)]:

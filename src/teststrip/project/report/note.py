@@ -110,8 +110,11 @@ def _metrics(content: Content) -> str:
 def _ran(content: Content) -> str:
     if not content.ran:
         return ""
-    rows = [[r.stage, r.state, escape("; ".join(r.why)), escape(r.where)] for r in content.ran]
-    return _table(["stage", "", "what differs", "ran on"], rows, right=4)
+    rows = [
+        [r.stage, r.state, *(escape(text) for text in ("; ".join(r.why), r.before, r.after))]
+        for r in content.ran
+    ]
+    return _table(["stage", "", "what differs", "before", "after"], rows, right=5)
 
 
 def _bold(text: str, strong: bool) -> str:

@@ -13,11 +13,15 @@ TOO_MANY = 5000
 
 @dataclass(frozen=True)
 class Sides:
-    """How the two arms are called in a sentence, and what the later one is."""
+    """How the two arms are called in a sentence, and what the later one is.
+
+    `labels`: what stands behind each arm's number.
+    """
 
     before: str
     after: str
     subject: str
+    labels: tuple[str, str] = ("before", "after")
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ def judge(
         return Verdict(
             UNCLEAR,
             f"No difference: {sides.subject} has the same {pair.score} on every check picture.",
-            f"{_sample(pair)}.",
+            f"{_sample(pair, sides)}.",
             notes,
         )
     if pair.found.verdict == ALONE:
@@ -55,7 +59,7 @@ def judge(
             NONE,
             f"No verdict: one check prompt says nothing of others; it differs "
             f"by {_amount(pair, confidence)}.",
-            f"{_sample(pair)}. Put more prompts into data/prompts.txt.",
+            f"{_sample(pair, sides)}. Put more prompts into data/prompts.txt.",
             notes,
         )
     began = {
@@ -66,7 +70,7 @@ def judge(
     return Verdict(
         pair.found.verdict,
         f"{began} {_amount(pair, confidence)}.",
-        f"{_sample(pair)}; {_test(pair)}. {settles(pair)}".strip(),
+        f"{_sample(pair, sides)}; {_test(pair)}. {settles(pair)}".strip(),
         notes,
         f"{pair.found.verdict.capitalize()}: {_gain(pair)}",
     )
@@ -111,18 +115,18 @@ def _gain(pair: Pair) -> str:
     return f"{numbers(pair).signed(pair.found.gain.mean)} in {pair.score}"
 
 
-def _sample(pair: Pair) -> str:
+def _sample(pair: Pair, sides: Sides) -> str:
     pictures, prompts = pair.found.images, pair.found.prompts
     lower = "" if pair.higher_is_better else ", where less is better, so + means less"
     return (
         f"Measured on {count(pictures, 'pair')} of pictures with the same prompt and seed, "
-        f"{count(prompts, 'prompt')}, by {pair.score}{lower}: {_means(pair)}"
+        f"{count(prompts, 'prompt')}, by {pair.score}{lower}: {_means(pair, sides)}"
     )
 
 
-def _means(pair: Pair) -> str:
-    write = numbers(pair)
-    return f"{write.plain(pair.before.mean)} before, {write.plain(pair.after.mean)} after"
+def _means(pair: Pair, sides: Sides) -> str:
+    write, (old, new) = numbers(pair), sides.labels
+    return f"{write.plain(pair.before.mean)} {old}, {write.plain(pair.after.mean)} {new}"
 
 
 def _test(pair: Pair) -> str:

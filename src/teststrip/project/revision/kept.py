@@ -42,7 +42,7 @@ class Kept:
         except (FileNotFoundError, IsADirectoryError, KeyError) as exc:
             raise StorageError(f"{path}: neither in DVC's cache nor on its remote") from exc
         except Exception as exc:  # what a store's own client raises (botocore's are no OSError)
-            self._refused = f"DVC's remote does not give it: {_words(exc)}"
+            self._refused = f"DVC's remote does not give it: {_words(exc)}; see project doctor"
             raise StorageError(f"{path}: {self._refused}") from exc
         recorded = entry.hash_info.value if entry and entry.hash_info else None
         if hashlib.md5(found, usedforsecurity=False).hexdigest() != recorded:
