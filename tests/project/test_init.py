@@ -45,7 +45,11 @@ def test_parameters_are_whole_and_every_section_has_a_line(project):
     params = Params.read(root / "params.yaml")
     assert params.kind == kind
     given = yaml.safe_load((root / "params.yaml").read_text())
-    assert {s for stage in STAGES[kind] for s in stage.sections} == set(given) - {"kind"}
+    read = {section for stage in STAGES[kind] for section in stage.sections}
+    assert {section for section in read if "." not in section} == set(given) - {"kind"}
+    for section in read:
+        first, _, key = section.partition(".")
+        assert not key or key in given[first], "DVC wants a key that a stage names in params.yaml"
 
 
 def test_stages_take_the_parameters(project):

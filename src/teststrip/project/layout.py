@@ -27,9 +27,10 @@ MADE, REFERENCE = "made", "reference"
 class Stage:
     """One stage. Paths are relative to the project's folder, with `/`.
 
-    `sections`: of params.yaml, all that it reads there. `outputs` are kept by DVC, `notes` by git;
-    its lock record is a note beside them. `timed`: outputs that hold times or the machine's speed,
-    so that making them again gives other bytes; `verify` looks at their presence alone.
+    `sections`: what it reads of params.yaml, whole sections or single keys (`train.revision`).
+    `outputs` are kept by DVC, `notes` by git; its lock record is a note beside them. `timed`:
+    outputs that hold times or the machine's speed, so that making them again gives other bytes;
+    `verify` looks at their presence alone.
     """
 
     name: str
@@ -50,7 +51,13 @@ class Stage:
         return self.outputs + self.notes
 
 
-_PREPARE = Stage("prepare", ("prepare", "train"), (IMAGES,), (PREPARED,), ("metrics/prepare.json",))
+_PREPARE = Stage(
+    "prepare",
+    ("prepare", "train.model_name", "train.revision", "train.image_size"),  # `auto` takes its size
+    (IMAGES,),
+    (PREPARED,),
+    ("metrics/prepare.json",),
+)
 _TRAIN = Stage("train", ("train",), (PREPARED,), (MODEL,), ("metrics/train.json", CURVES))
 _SELECT = Stage("select", ("select",), (MODEL, PREPARED), (ADAPTER,), ("metrics/select.json",))
 _INFER = Stage(
