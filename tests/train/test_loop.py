@@ -45,10 +45,12 @@ def test_a_run_learns_and_says_how_it_stands(tmp_path: Path, config: Make) -> No
     assert meta["samples_seen"] == 60
 
 
-def test_a_checkpoint_is_what_diffusers_would_have_saved(tmp_path: Path, config: Make) -> None:
+def test_a_checkpoint_is_whole_in_diffusers(tmp_path: Path, config: Make) -> None:
     from diffusers import StableDiffusionPipeline
 
-    made = config(steps=3, optimizer={"lr": 1e-2}, lora={"text_encoder": True, "alpha": 1})
+    # Attention and others: diffusers' loader must find the names of both.
+    lora = {"text_encoder": True, "alpha": 1, "targets": ["to_q", "to_out.0", "conv1", "proj_in"]}
+    made = config(steps=3, optimizer={"lr": 1e-2}, lora=lora)
     result = start(made, tmp_path, track=False, device="cpu")
     pipe = StableDiffusionPipeline.from_pretrained(made.base.model, safety_checker=None)
     before = pipe.unet.state_dict()
@@ -61,7 +63,7 @@ def test_a_checkpoint_is_what_diffusers_would_have_saved(tmp_path: Path, config:
     assert loaded_text
     name = next(n for n in loaded if n.endswith("to_q.lora_B.mine.weight"))
     stem = name.removesuffix(".lora_B.mine.weight")
-    assert torch.equal(loaded[name], kept[f"unet.{stem}.lora.up.weight"])
+    assert torch.equal(loaded[name], kept[f"unet.{stem}.lora_B.weight"])
     assert loaded[name].abs().max() > 0
     assert not any("lora" in key for key in before)
 

@@ -106,16 +106,18 @@ def detach(model: Trainable) -> None:
 
 
 def exported(weights: list[Weights]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """(weights by diffusers' names, peft's configs), as `save_lora_weights` would write them."""
-    from diffusers.utils.state_dict_utils import convert_state_dict_to_diffusers
+    """(weights by peft's names below their part, peft's configs): what diffusers loads.
+
+    All by one kind of name: diffusers' own conversion renames attention layers alone, and its
+    loader, which looks at the first name of a file, then leaves either those or all others out.
+    """
     from peft.utils.save_and_load import get_peft_model_state_dict
 
     tensors: dict[str, Tensor] = {}
     configs: dict[str, Any] = {}
     for each in weights:
         own = get_peft_model_state_dict(each.module, each.named(), adapter_name=ADAPTER)
-        layers = convert_state_dict_to_diffusers(own)
-        tensors |= {f"{each.part}.{name}": tensor for name, tensor in layers.items()}
+        tensors |= {f"{each.part}.{name}": tensor for name, tensor in own.items()}
         config = each.module.peft_config[ADAPTER].to_dict()
         configs |= {f"{each.part}.{key}": value for key, value in config.items()}
     return tensors, configs
