@@ -342,6 +342,21 @@ def test_an_answer_that_is_no_json_is_no_answer(gitlab: GitLab, folder: Path) ->
         posted(gitlab, folder)
 
 
+@pytest.mark.parametrize("data", [{}, [], "text", 3, None, {"id": None}, [{"author": 3}]])
+@pytest.mark.parametrize("ending", ["/user", NOTES, "/uploads"])
+def test_an_answer_in_another_form_is_an_error_with_words(
+    gitlab: GitLab, folder: Path, ending: str, data: Any
+) -> None:
+    other = Limited({}, 200, data)
+    gitlab.fault = lambda method, path: other if path.endswith(ending) else None
+
+    with pytest.raises(StorageError, match=r"another form|has the address") as caught:
+        posted(gitlab, folder)
+
+    assert gitlab.notes[1] == []
+    assert "glpat-reports" not in str(caught.value)
+
+
 def test_a_note_that_somebody_removes_meanwhile_is_made_again(gitlab: GitLab, folder: Path) -> None:
     posted(gitlab, folder)
 

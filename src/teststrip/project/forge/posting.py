@@ -155,6 +155,11 @@ def _explained(place: Place) -> Iterator[None]:
         ) from exc
     except StorageError as exc:
         raise StorageError(f"the report was not posted: {exc}; run the job again") from exc
+    except (LookupError, TypeError, AttributeError) as exc:  # a field that is not there
+        raise StorageError(
+            f"the report was not posted: {place.api} answers in another form than {place.forge} "
+            f"documents ({type(exc).__name__}: {str(exc)[:200]}); is it the right address?"
+        ) from exc
 
 
 _ADVICE = {
