@@ -42,14 +42,15 @@ class GitLabJobs:
     """A GitLab project with one runner. `repository`: what is cloned; `folder`: its workplace.
 
     `env`: environment of the runner (PATH, git's identity ...). `variables`: the project's, secrets
-    among them, and of GitLab itself those that name its servers (CI_API_V4_URL ...).
+    among them, and of GitLab itself those that name its servers (CI_API_V4_URL ...). `images`: by
+    job, variables in which its image differs from this machine.
     """
 
     repository: Path
     folder: Path
     env: Mapping[str, str]
     variables: Mapping[str, str] = field(default_factory=dict)
-    project_id: int = 7
+    images: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def run(self, commit: str, lost: Lost | None = None, **facts: str) -> list[Ran]:
         """Every attempt of every job of the pipeline of `commit`, until one fails for good.
@@ -91,7 +92,7 @@ class GitLabJobs:
             _copy(place / "artifacts" / name, here)
         cache = self.folder / "cache" / _cache_key(job, here)
         _copy(cache, here)
-        env = {**self.env, **values}
+        env = {**self.env, **self.images.get(job.name, {}), **values}
         code, reason, log = _shell(
             job.before + job.script, here, env, lambda: bool(lost and lost(job, attempt, here))
         )
@@ -112,7 +113,7 @@ class GitLabJobs:
             "CI_COMMIT_SHA": commit,
             "CI_COMMIT_SHORT_SHA": commit[:8],
             "CI_DEFAULT_BRANCH": "main",
-            "CI_PROJECT_ID": str(self.project_id),
+            "CI_PROJECT_ID": "5",
             "CI_PIPELINE_ID": "1",
         }
 
