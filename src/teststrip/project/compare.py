@@ -25,7 +25,7 @@ _EMBEDDED = re.compile(r"data:[\w/+.-]+;base64,[A-Za-z0-9+/=]+")
 _TOKEN = re.compile(
     r"(?P<hash>(?<![0-9a-zA-Z])[0-9a-f]{12,64}(?![0-9a-zA-Z]))"
     r"|(?P<number>[-+]?(?:\d+\.\d*|\.?\d+)(?:[eE][-+]?\d+)?)"
-    r"|(?P<word>[^-+.\d]+|.)",
+    r"|(?P<word>[A-Za-z]+|[^-+.\dA-Za-z]+|.)",
     re.DOTALL,
 )
 
