@@ -1,6 +1,7 @@
 """Pictures of another revision come from DVC's cache, else from its remote: real DVC, real S3."""
 
 import shutil
+import sys
 
 import pytest
 
@@ -81,6 +82,26 @@ def test_a_wrong_secret_is_said_once_and_not_shown(world, monkeypatch):
 
     assert "not-the-secret" not in str(first.value)
     assert str(second.value).split(": ", 1)[1] == str(first.value).split(": ", 1)[1]
+
+
+@pytest.mark.slow
+def test_a_remote_that_is_away_is_said(world, tmp_path):
+    user, s3, _ = world
+    user.at(tmp_path).git("clone", "-q", str(user.folder), "away")
+    settings = {"HOME": str(tmp_path), "DVC_SITE_CACHE_DIR": str(tmp_path / "site")}
+    asks = (
+        "import sys; from pathlib import Path; from teststrip.project.revision import at\n"
+        "print(at(Path(sys.argv[1]), 'HEAD~1').read(sys.argv[2]))"
+    )
+    s3.kill()
+    try:
+        fresh = Commands(tmp_path / "away", home=tmp_path, settings=s3.env | settings)
+        answer = fresh.run(sys.executable, "-c", asks, str(tmp_path / "away"), PICTURE)
+    finally:
+        s3.start()
+
+    assert answer.code == 1
+    assert "DVC's remote does not give it: Could not connect" in answer.err
 
 
 @pytest.mark.slow

@@ -39,9 +39,10 @@ class Kept:
             entry = files.info(path)["entry"]
             with files.open(path, "rb") as file:
                 found = bytes(file.read(MOST_BYTES))
-        except (FileNotFoundError, IsADirectoryError, KeyError) as exc:
-            raise StorageError(f"{path}: neither in DVC's cache nor on its remote") from exc
         except Exception as exc:  # what a store's own client raises (botocore's are no OSError)
+            if isinstance(_root(exc), FileNotFoundError | IsADirectoryError | KeyError):
+                lost = "neither in DVC's cache nor on its remote; was it pushed? dvc push"
+                raise StorageError(f"{path}: {lost}") from exc
             self._refused = f"DVC's remote does not give it: {_words(exc)}; see project doctor"
             raise StorageError(f"{path}: {self._refused}") from exc
         recorded = entry.hash_info.value if entry and entry.hash_info else None
@@ -60,6 +61,14 @@ class Kept:
         return self._files
 
 
-def _words(exc: Exception) -> str:
+def _root(exc: BaseException) -> BaseException:
+    """What it comes from: DVC says of a folder's list only that it failed to load."""
+    while type(exc).__name__ == "DataIndexDirError" and exc.__cause__ is not None:
+        exc = exc.__cause__
+    return exc
+
+
+def _words(exc: BaseException) -> str:
+    exc = _root(exc)
     first = (str(exc).strip() or type(exc).__name__).splitlines()[0]
     return first[:200]
