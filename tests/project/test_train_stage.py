@@ -305,7 +305,7 @@ def test_values_that_depend_on_others(make: Make) -> None:
 @pytest.mark.slow
 def test_killed_it_goes_on_to_the_same_bytes(make: Make) -> None:
     """kill -9 after the first checkpoint; and what one process wrote stands in no other's way."""
-    straight, killed = (make(name, "train.steps=60") for name in ("straight", "killed"))
+    straight, killed = (make(name, "train.steps=30") for name in ("straight", "killed"))
     command = [sys.executable, "-m", "teststrip", "project", "run", "train", "--no-track"]
     env = os.environ | {"TESTSTRIP_DEVICE": "cpu", "OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1"}
     env.pop("TESTSTRIP_HOME", None)
@@ -328,5 +328,29 @@ def test_killed_it_goes_on_to_the_same_bytes(make: Make) -> None:
     again = checkpoints(next(runs.iterdir()))
     assert again[0].folder.stat().st_ino == first, "it went on and did not begin anew"
     assert outputs(killed) == outputs(straight)
-    with safe_open(straight.root / "model/checkpoints/000060" / canonical.WEIGHTS, "pt") as file:
+    with safe_open(straight.root / "model/checkpoints/000030" / canonical.WEIGHTS, "pt") as file:
         assert len(file.keys()) > 10
+
+
+@pytest.mark.slow
+def test_several_processes_make_one_model(make: Make) -> None:
+    """As on several GPUs; gloo joins them here."""
+    project = make("here", "train.steps=4")
+    command = ["project", "run", "train", "--json"]
+    launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    env = os.environ | {"TESTSTRIP_DEVICE": "cpu", "OMP_NUM_THREADS": "1"}
+    env.pop("TESTSTRIP_HOME", None)
+    done = subprocess.run(
+        [sys.executable, "-m", *launcher, "-m", "teststrip", *command],
+        cwd=project.root,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = checkpoints(project.root / "model")
+    assert [one.step for one in found] == [2, 4]
+    assert [one.meta["samples_seen"] for one in found] == [8, 16], "both trained"
+    assert (project.root / "locks/train.json").is_file()
+    assert done.stdout.count('"ran"') == 1, "one of them speaks"

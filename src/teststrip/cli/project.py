@@ -76,10 +76,12 @@ def run(
     """
     from teststrip.cli.project_progress import progress
     from teststrip.wire.project_run import run_stages
+    from teststrip.wire.training import speaks
 
-    with progress(quiet) as shown:
+    with progress(quiet or not speaks()) as shown:
         found = run_stages(root, stages or (), track=track, progress=shown)
-    verbs.show(found.as_dict(), as_json, str(found))
+    if speaks():
+        verbs.show(found.as_dict(), as_json, str(found))
 
 
 @app.command()
