@@ -284,6 +284,18 @@ def test_inside_another_repository_it_is_said_that_ci_looks_at_the_top(tmp_path)
     ]
 
 
+def test_the_current_folder_needs_no_entering(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = init(Path(), kind="study", ci="gitlab", remote="s3://bucket")
+    assert len(made.next) == 2
+    assert (tmp_path / "params.yaml").is_file()
+
+
+def test_a_name_that_no_disk_takes_is_a_fault_in_words(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read: File name too long"):
+        new(tmp_path / ("x" * 300))
+
+
 def test_a_file_and_a_broken_link_are_no_folders(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")

@@ -146,6 +146,13 @@ def yaml_word(text: str) -> str:
 
 
 def _folder_faults(folder: Path) -> list[str]:
+    try:
+        return _not_empty(folder)
+    except OSError as exc:
+        return [f"folder: {folder} cannot be read: {exc.strerror or exc}"]
+
+
+def _not_empty(folder: Path) -> list[str]:
     if not folder.exists():
         return [f"folder: {folder} is a broken link"] if folder.is_symlink() else []
     if not folder.is_dir():
@@ -190,8 +197,9 @@ def _remarks(root: Path, endpoint: str) -> tuple[str, ...]:
 
 def _next(folder: Path, root: Path) -> tuple[str, ...]:
     start = "" if _repository(root) else "git init && "
+    enter = [] if root == Path.cwd() else [f"cd {shlex.quote(os.fspath(folder))}"]
     return (
-        f"cd {shlex.quote(os.fspath(folder))}",
+        *enter,
         f'{start}git add . && git commit -m "A new project"',
         "dvc repro",
     )
