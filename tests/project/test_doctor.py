@@ -176,7 +176,7 @@ def test_every_fault_of_the_pipeline_is_named(here: Commands) -> None:
         (
             "stages prepare and train both write model",
             "stage train: its cmd is not `teststrip project run train`",
-            "stage train reads section train, but params do not say so",
+            "stage train reads train of params.yaml, but params do not say so",
             "stage infer: images has `cache: false`, so DVC does not keep it",
             "stage infer: metrics/infer.json needs `cache: false`: git keeps it, and a report "
             "reads it at any revision",

@@ -101,8 +101,8 @@ def _faults(stage: Stage, found: Described) -> Iterator[str]:
         if found.made.get(path) is True
     )
     for section in stage.sections:
-        if section not in found.params:
-            yield f" reads section {section}, but params do not say so"
+        if not any(section == one or section.startswith(f"{one}.") for one in found.params):
+            yield f" reads {section} of {PARAMS}, but params do not say so"
 
 
 def _described(name: str, data: dict[str, Any]) -> Described:
@@ -126,7 +126,7 @@ def _described(name: str, data: dict[str, Any]) -> Described:
 
 
 def _sections(params: Any, folder: str) -> Iterator[str]:
-    """Sections of params.yaml that are tracked as a whole; `a.b` tracks only a part of `a`."""
+    """What is tracked of params.yaml: sections, or single keys as `train.revision`."""
     for entry in params if isinstance(params, list) else ():
         if isinstance(entry, str):
             yield entry
