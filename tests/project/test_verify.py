@@ -100,7 +100,7 @@ def test_every_file_that_is_not_as_recorded_is_named_with_what_to_do(
     assert code == 1
     assert stage["how"] == "hashes"  # and nothing was run
     assert [fault.partition(";")[0] for fault in stage["faults"]] == [
-        "params.yaml: prepare is not what prepare was run with",
+        "params.yaml: prepare.size is 64, was 32",
         "data/images/a.png: prepare read another one",
         "data/prepared/a.png: not what prepare made",
         "data/prepared/b.png: not there",

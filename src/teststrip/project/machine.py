@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import teststrip
+from teststrip.config import parse
+from teststrip.settings import Settings
 
 PACKAGES = (
     "torch",
@@ -62,7 +64,10 @@ def source_sha256() -> str:
 
 
 def environment() -> dict[str, Any]:
-    """Python, system, processor, packages; threads of torch where it was loaded, else None."""
+    """Python, system, processor, packages; threads of torch where it was loaded, else None.
+
+    `max_rows`: of TESTSTRIP_MAX_ROWS, how many rows the engine fills its batches to.
+    """
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -70,6 +75,7 @@ def environment() -> dict[str, Any]:
         "cpu": _cpu(),
         "cpu_features": _features(),
         "threads": _threads(),
+        "max_rows": parse(Settings, {}, "TESTSTRIP_* in the environment").max_rows,
         "packages": {name: found for name in PACKAGES if (found := _installed(name))},
     }
 
@@ -98,8 +104,8 @@ def device_of(said: str) -> dict[str, Any]:
 def differs(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Why two environments may give other bytes: "torch 2.12.0, now 2.13.0". Empty: no reason.
 
-    Threads are no reason: they can be set. Nor is the system's version: what computes lies in the
-    packages.
+    Threads and rows are no reason: they can be set. Nor is the system's version: what computes
+    lies in the packages.
     """
     found = []
     for key in ("python", "machine", "cpu", "cpu_features"):

@@ -25,7 +25,6 @@ from teststrip.project.project import Project
 from teststrip.recipe import Frozen
 
 FORMAT: Final = 1
-MAX_BYTES = 200_000_000
 # What file managers and DVC leave in any folder.
 _FOREIGN = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".gitignore", ".gitkeep"})
 
@@ -85,7 +84,7 @@ class Record(Frozen):
         """From the content of a lock file; `what` names it. Raises ConfigError if it is damaged."""
         try:
             data = json.loads(text)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise ConfigError(f"{what}: no lock record: not valid JSON ({exc})") from exc
         if isinstance(data, dict) and data.get("format") != FORMAT:
             raise ConfigError(

@@ -5,32 +5,25 @@ that holds nothing but its inputs, with an empty home and as many threads as the
 """
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from teststrip.errors import StudyError
-from teststrip.files import storage_error
 from teststrip.lock import FolderLock
 from teststrip.project import compare, machine, record
 from teststrip.project.layout import PARAMS, WORK, Stage
 from teststrip.project.project import Project
 from teststrip.project.record import Record
-from teststrip.wire.project_again import MARK
+from teststrip.wire.project_again import run_again
 from teststrip.wire.project_run import open_project, stages_named
 from teststrip.wire.stages import Progress
 
 MOST_NAMED = 5
-# Where a variable of the machine's owner would decide something; and no record is written.
-_DROPPED = ("MLFLOW_", "RANK", "WORLD_SIZE", "LOCAL_RANK", "TESTSTRIP_HOME", "TESTSTRIP_DEVICE")
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+MOST_LETTERS = 60
 
 
 @dataclass(frozen=True)
@@ -134,15 +127,31 @@ def _hashes(project: Project, stage: Stage) -> Checked:
     written = then.outputs | then.timed
     redo = f"run it again: dvc repro, or {record.command(stage.name)}"
     faults = [
-        f"{PARAMS}: {name} is not what {stage.name} was run with; {redo}"
-        for name, value in record.params_of(project.params, stage).items()
-        if then.params.get(name) != value
+        f"{PARAMS}: {change}; {redo}"
+        for change in _changes(then.params, record.params_of(project.params, stage))
     ]
     now = record.hash_files(project.root, stage.inputs)
     faults += _apart(then.inputs, now, f"{stage.name} read another one; {redo}")
     made = record.hash_files(project.root, stage.written)
     faults += _apart(written, made, f"not what {stage.name} made; bring it back: dvc checkout")
     return Checked(stage.name, "hashes", len(written), tuple(faults))
+
+
+def _changes(then: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> list[str]:
+    """`train.steps is 300, was 200`, for each key that differs."""
+    found = []
+    for name in sorted({*then, *now}):
+        before, after = then.get(name), now.get(name)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += _changes(before, after, f"{above}{name}.")
+        elif before != after:
+            found.append(f"{above}{name} is {_short(after)}, was {_short(before)}")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 3]}..."
 
 
 def _apart(then: record.Hashes, now: record.Hashes, other: str) -> list[str]:
@@ -161,10 +170,8 @@ def _again(project: Project, stage: Stage, progress: Progress) -> Checked:
     then = Record.read(project.path(stage.lock))
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="teststrip-verify-") as place:
-        copy = Path(place) / "project"
-        _bring(project, stage, copy)
         try:
-            _run(copy, Path(place) / "home", stage, then, progress)
+            copy = run_again(project, stage, then, Path(place), progress)
         except StudyError as exc:
             return Checked(stage.name, "again", 0, (str(exc),), seconds=_since(started))
         now = Record.read(copy / stage.lock)
@@ -214,69 +221,3 @@ def _reasons(then: Record, now: Record) -> tuple[str, ...]:
     elif then.device.get("name", "cpu") != "cpu":
         found.append(f"computed on {devices[0]}, not on a CPU")
     return tuple(found)
-
-
-def _bring(project: Project, stage: Stage, copy: Path) -> None:
-    """The stage's inputs, params.yaml, and links to what the project's owner put beside them.
-
-    Other stages' outputs stay away, so that a stage that reads what it does not name is found out.
-    """
-    owned = {name.partition("/")[0] for one in project.stages for name in one.written}
-    owned |= {name.partition("/")[0] for one in project.stages for name in one.inputs}
-    owned |= {WORK, "locks", "data"}
-    try:
-        copy.mkdir(parents=True)
-        for entry in sorted(project.root.iterdir()):
-            if entry.name == PARAMS:
-                shutil.copyfile(entry, copy / PARAMS)
-            elif entry.name not in owned and not entry.name.startswith("."):
-                (copy / entry.name).symlink_to(entry)
-        for name in stage.inputs:
-            source, target = project.root / name, copy / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, target, dirs_exist_ok=True)
-            else:
-                shutil.copyfile(source, target)
-    except (OSError, shutil.Error) as exc:
-        error = exc if exc.args and isinstance(exc.args[0], int) else OSError(str(exc))
-        raise storage_error(copy, error) from exc
-
-
-def _run(copy: Path, home: Path, stage: Stage, then: Record, progress: Progress) -> None:
-    """Run it in a process of its own. Raises StudyError with what it said where it fails."""
-    environ = {k: v for k, v in os.environ.items() if not k.startswith(_DROPPED)}
-    environ["TESTSTRIP_HOME"] = str(home)
-    if then.device.get("name", "cpu") == "cpu":
-        environ["TESTSTRIP_DEVICE"] = "cpu"
-    threads = then.environment.get("threads")
-    if threads:
-        environ |= dict.fromkeys(_THREADS, str(threads))
-    command = [sys.executable, "-P", "-m", "teststrip.wire.project_again", stage.name]
-    error = ""
-    with (
-        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,
-        subprocess.Popen(  # noqa: S603 - our own module
-            command, cwd=copy, env=environ, stdout=subprocess.PIPE, stderr=said, text=True
-        ) as process,
-    ):
-        try:
-            for line in process.stdout or ():
-                if not line.startswith(MARK):
-                    continue
-                message = json.loads(line[len(MARK) :])
-                if "progress" in message:
-                    what, done, total = message["progress"]
-                    progress(f"{stage.name}: {what}", done, total)
-                error = message.get("error", error)
-        except BaseException:
-            process.terminate()
-            raise
-        if process.wait() == 0:
-            return
-        said.seek(0)
-        last = said.read().strip().splitlines()[-1:]
-    raise StudyError(
-        f"stage {stage.name} cannot be run again from its inputs alone: "
-        + (error or " ".join(last) or f"its process ended with {process.returncode}")
-    )
