@@ -209,6 +209,7 @@ def test_a_server_killed_in_the_middle_of_a_push_is_filled_up_when_it_is_back(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_training_that_was_killed_goes_on_from_its_checkpoint(here: Commands) -> None:
     change(here.folder, "train.steps=8")
     here.commit("Eight steps")
@@ -248,7 +249,7 @@ def pushed(here: Commands) -> set[str]:
 
 def checkpoints(folder: Path) -> list[Path]:
     """Whole checkpoints of the training under way, the first one first."""
-    return sorted((folder / "work/runs").glob("*/checkpoints/*/checkpoint.json"))
+    return sorted((folder / "work/runs").glob("*/checkpoints/[0-9]*/checkpoint.json"))
 
 
 def kept(folder: Path) -> dict[str, str]:
