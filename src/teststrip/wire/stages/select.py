@@ -50,10 +50,16 @@ class Chosen:
         return self.selection.choice.run.weights[self.step]
 
     @property
+    def text(self) -> str:
+        """What the selection says, without the run's name, which hangs on the code."""
+        return self.selection.why.replace(self.selection.name, "this run")
+
+    @property
     def why(self) -> str:
-        """In words, without the run's name; says so where it is unproven."""
-        text = self.selection.why.replace(self.selection.name, "this run")
-        return f"UNPROVEN: the newest checkpoint, step {self.step}. {text}" * self.refused or text
+        """In words; says so where it is unproven."""
+        if not self.refused:
+            return self.text
+        return f"UNPROVEN: the newest checkpoint, step {self.step}. {self.text}"
 
 
 def run(project: Project, here: Here) -> Made:
@@ -62,7 +68,7 @@ def run(project: Project, here: Here) -> Made:
     Raises StudyError where the rule refuses and `when_refused` is stop, ConfigError where model/
     is not there or damaged.
     """
-    from teststrip.wire.stages.train import same_threads
+    from teststrip.engine.device import same_threads
 
     with inside(project) as within:
         same_threads()
@@ -79,7 +85,7 @@ def _run(project: Project, here: Here) -> Made:
     found = _chosen(project, here, folder.name)
     if found.refused and project.params.select.when_refused == "stop":
         raise StudyError(
-            f"{found.selection.why}\nThe pipeline stops here, as select.when_refused: stop asks; "
+            f"{found.text}\nThe pipeline stops here, as select.when_refused: stop asks; "
             "`newest` would go on with the newest checkpoint, named unproven"
         )
     base = dict(found.selection.choice.run.meta[found.step]["base"])
