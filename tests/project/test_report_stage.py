@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import sys
 
 import pytest
 
@@ -103,3 +104,35 @@ def test_the_command_refuses_an_unknown_revision_without_a_traceback(project):
     assert answer.code == 2
     assert "'nowhere' is not in this repository; its branches are main" in answer.err
     assert "Traceback" not in answer.said
+
+
+BLOCKED = """
+import sys
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+
+class Blocked(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in sys.argv[2].split(","):
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Blocked())
+from teststrip.errors import TeststripError
+from teststrip.wire.project_report import report
+try:
+    print(report(Path(sys.argv[1]), "HEAD").verdict.word)
+except TeststripError as exc:
+    print(type(exc).__name__, exc)
+"""
+
+
+def test_a_runner_without_torch_writes_a_report_and_one_without_scipy_says_what_to_install(project):
+    begin(project)
+    heavy = "torch,diffusers,transformers,pandas,pyarrow,mlflow,optuna"
+    commands = Commands(project)
+
+    lean = commands.run(sys.executable, "-c", BLOCKED, str(project), heavy)
+    bare = commands.run(sys.executable, "-c", BLOCKED, str(project), "scipy")
+
+    assert lean.out == "not distinguishable\n", lean
+    assert bare.out.startswith("MissingExtra a report needs an optional part: pip install"), bare

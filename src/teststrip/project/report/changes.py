@@ -13,7 +13,7 @@ from teststrip.project.report.results import Results, flat
 
 SAME, AGAIN, NEW, GONE, NEVER = "as before", "ran again", "new", "gone", "no record"
 ABSENT = "–"
-MOST_NAMED = 4
+MOST_NAMED, MOST_FILES = 4, 2
 MADE_WITH_MODEL = ("train", "select", "infer", "study")
 
 
@@ -118,9 +118,10 @@ def _ran(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None
     if old is None or new is None:
         return Ran(name, NEW if new else (GONE if old else NEVER), (), *sides)
     why = []
-    for what, key in (("parameters", "params"), ("inputs", "inputs"), ("outputs", "outputs")):
-        keys = _keys(_part(old, key), _part(new, key))
-        why += [f"{what} {_few(keys)}"] if keys else []
+    for key, most in (("parameters", MOST_NAMED), ("inputs", MOST_FILES), ("outputs", MOST_FILES)):
+        field = "params" if key == "parameters" else key
+        names = _keys(_part(old, field), _part(new, field))
+        why += [f"{key} {_few(names, most)}"] if names else []
     why += [*_machine(old, new), *_code(old, new)]
     if old.get("made") == new.get("made") and not why:
         return Ran(name, SAME, (), *sides)
@@ -175,9 +176,9 @@ def _keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [k for k in [*b, *(k for k in a if k not in b)] if a.get(k, ABSENT) != b.get(k, ABSENT)]
 
 
-def _few(names: list[str]) -> str:
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+def _few(names: list[str], most: int = MOST_NAMED) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _part(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:

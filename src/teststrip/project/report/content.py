@@ -197,12 +197,13 @@ def _uncompared(
 
 
 def _refusals(*sides: Results) -> tuple[str, ...]:
-    named = len(sides) > 1
-    return tuple(
-        f"{f'{results.name}: ' if named else ''}select found no checkpoint that is better than the "
-        "base model and went on with the newest one. Its pictures are unproven."
-        for results in sides
-        if results.refused
+    refused = [results.name for results in sides if results.refused]
+    if not refused:
+        return ()
+    where = f"{' and '.join(refused)}: " if len(sides) > 1 else ""
+    return (
+        f"{where}select found no checkpoint that is better than the base model and went on with "
+        "the newest one. Its pictures are unproven.",
     )
 
 

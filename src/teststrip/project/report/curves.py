@@ -58,8 +58,10 @@ def panels(sides: Sequence[tuple[str, Results]]) -> tuple[Panel, ...]:
     for column in columns:
         found = [(name, _series(results.curves, column)) for name, results in sides]
         known = [(name, series) for name, series in found if series]
+        if len(known) > 1 and all(series == known[0][1] for _, series in known):
+            known = [(" and ".join(name for name, _ in known) + ", the same", known[0][1])]
         if known:
-            out.append(_panel(column, known, last=sides[-1][0]))
+            out.append(_panel(column, known, sides[0][0] if len(sides) > 1 else ""))
     return tuple(out[:MOST_PANELS])
 
 
@@ -84,14 +86,16 @@ def _series(curves: Mapping[str, Sequence[float]], column: str) -> list[tuple[fl
     return known[::step] if (len(known) - 1) % step == 0 else [*known[::step], known[-1]]
 
 
-def _panel(column: str, known: Sequence[tuple[str, list[tuple[float, float]]]], last: str) -> Panel:
+def _panel(
+    column: str, known: Sequence[tuple[str, list[tuple[float, float]]]], earlier: str
+) -> Panel:
     every = [point for _, series in known for point in series]
     x = Scale(*_range([p[0] for p in every]), LEFT + 6, WIDTH - RIGHT - 8)
     y = Scale(*padded(min(p[1] for p in every), max(p[1] for p in every), 0.06), HEIGHT - FOOT, TOP)
     lines = tuple(
         Line(
             name=cut(name, 40),
-            kind=NOW if name == last else OLD,
+            kind=OLD if name == earlier else NOW,
             points=tuple((x(a), y(b)) for a, b in series),
             dots=len(series) <= 24,
         )

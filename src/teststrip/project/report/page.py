@@ -11,6 +11,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from teststrip.errors import MissingExtra
 from teststrip.evidence.charts.scale import Scale
 from teststrip.evidence.numbers import percent
 from teststrip.project.report.content import Content
@@ -61,8 +62,10 @@ def _bar(pair: Pair) -> Bar | None:
 
 @lru_cache(maxsize=1)
 def _environment() -> "jinja2.Environment":
-    from teststrip.templates import environment
-
+    try:
+        from teststrip.templates import environment
+    except ImportError as exc:
+        raise MissingExtra("a report", "report") from exc
     return environment("teststrip.project.report")
 
 

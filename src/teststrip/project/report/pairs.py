@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from teststrip.errors import MissingExtra
 from teststrip.evidence.compare import Comparison, compare
 from teststrip.evidence.grid import Floats, Grid
 from teststrip.evidence.interval import Interval, holm, interval
@@ -82,7 +83,10 @@ def pairs(
         grid = _grid(before, after, score, 1 if higher else -1)
         if grid is not None:
             grids[score] = grid
-    found = {score: compare(grid, AFTER, BEFORE, confidence) for score, grid in grids.items()}
+    try:
+        found = {score: compare(grid, AFTER, BEFORE, confidence) for score, grid in grids.items()}
+    except ImportError as exc:  # scipy
+        raise MissingExtra("a report", "report") from exc
     if not found:
         return ()
     raised = holm(np.array([one.p_t for one in found.values()]))
