@@ -223,12 +223,16 @@ def test_a_style_has_no_subject(make: Make) -> None:
     ("change", "words"),
     [
         ("train.image_size=40", "train.image_size 40: model .* multiples of 4 px|multiples of"),
+        ("train.settings.validation.recipe={steps: 0}", "train.settings.validation.recipe"),
         ("train.model_name=nowhere", "no such folder"),
-        ("train.settings.lora.targets=[nothing]", "lora.targets nothing: peft cannot adapt"),
+        (
+            "train.settings.lora.targets=[nothing]",
+            "train.settings.lora.targets nothing: peft cannot",
+        ),
     ],
 )
 def test_what_the_model_cannot_do_is_said(make: Make, change: str, words: str) -> None:
-    project = make("here", change)
+    project = make("here", *PICTURES, change)
     if change == "train.image_size=40":  # the tiny model takes 40; the built-in one does not
         project = make("built", change, "train.model_name=builtin")
     with pytest.raises((ConfigError, ModelError), match=words):

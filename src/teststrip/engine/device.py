@@ -45,6 +45,29 @@ def pick_dtype(asked: str, device: torch.device) -> Dtype:
     return "fp32"
 
 
+def named(asked: str) -> str:
+    """`cpu`, or a GPU with its name. Raises ConfigError as `find` does."""
+    device = find(asked)
+    if device.type != "cuda":
+        return str(device)
+    return f"{device} ({torch.cuda.get_device_name(device)})"
+
+
+def trains_in(asked: str) -> Dtype:
+    """bf16 on a CUDA GPU that has it. On a CPU fp32: bf16 is slower there to train with."""
+    is_cuda = find(asked).type == "cuda"
+    return "bf16" if is_cuda and torch.cuda.is_bf16_supported() else "fp32"
+
+
+def same_threads() -> None:
+    """Say outright how many threads there are: what MKL picks by itself may change with the load.
+
+    Measured: with 1 or with 2 threads a training is the same bits each time, but not the same bits
+    as with the other number; a project's lock records keep it.
+    """
+    torch.set_num_threads(torch.get_num_threads())
+
+
 def prepare(device: torch.device, *, deterministic: bool) -> None:
     """Kernel choices. Deterministic: no autotuning, which may pick other kernels per process."""
     if device.type == "cuda":

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from teststrip.errors import StudyError
+from teststrip.engine import device
+from teststrip.errors import ConfigError, StudyError
 from teststrip.files import write_atomic
 from teststrip.project.curves import VAL_LOSS, curves_of
 from teststrip.project.layout import CURVES, MODEL
@@ -42,7 +43,7 @@ def run(project: Project, here: Here) -> Made:
     """
     with inside(project) as whole:
         found = resolve(whole, here.device)
-        same_threads()
+        device.same_threads()
         result = _train(whole, here, found.config)
         if os.environ.get("RANK", "0") != "0":
             return Made()  # one of several processes on several GPUs: the first one writes
@@ -58,23 +59,18 @@ def run(project: Project, here: Here) -> Made:
         return _made(found, folder, result, metrics, here)
 
 
-def same_threads() -> None:
-    """Say outright how many threads there are: what MKL picks by itself may change with the load.
-
-    Measured: with 1 or with 2 threads a training is the same bits each time, but not the same bits
-    as with the other number; the lock record keeps it.
-    """
-    import torch
-
-    torch.set_num_threads(torch.get_num_threads())
-
-
 def _train(project: Project, here: Here, config: TrainConfig) -> Result:
     from teststrip.train.run import start
 
     if os.environ.get("RANK", "0") == "0":
         _of_this_code(RunFolder.of(project.home, config.name))
-    result = start(config, project.home, track=here.track, device=here.device, on_event=_told(here))
+    on_event = _told(here)
+    try:
+        result = start(
+            config, project.home, track=here.track, device=here.device, on_event=on_event
+        )
+    except ConfigError as exc:
+        raise ConfigError(in_params(exc.what), [in_params(one) for one in exc.faults]) from exc
     if result.state == "stopped":
         raise StudyError(
             f"stage train: {result.why}; what was learned so far is kept, and the next run of the "
@@ -187,21 +183,9 @@ def _made(
     return Made(
         resolved=found.values,
         model=dict(folder.read().get("base") or {}),
-        device=device_named(here.device),
+        device=device.named(here.device),
         said=said,
     )
-
-
-def device_named(asked: str) -> str:
-    """`cpu`, or a GPU with its name."""
-    import torch
-
-    from teststrip.engine import device as devices
-
-    device = devices.find(asked)
-    if device.type != "cuda":
-        return str(device)
-    return f"{device} ({torch.cuda.get_device_name(device)})"
 
 
 def _forget_old(home: Path, config: TrainConfig) -> None:

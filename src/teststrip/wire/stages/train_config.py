@@ -1,6 +1,7 @@
 """params.yaml -> the config of a training run: `auto` resolved, faults by their place there."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -9,8 +10,8 @@ from typing import Any
 
 import teststrip
 from teststrip.config import parse
-from teststrip.engine import device as devices
 from teststrip.engine import loading
+from teststrip.engine.device import trains_in
 from teststrip.errors import ConfigError
 from teststrip.project import machine
 from teststrip.project.layout import PARAMS, PREPARED
@@ -21,6 +22,7 @@ from teststrip.recipe import short_hash
 from teststrip.train.config import TrainConfig
 from teststrip.wire.stages.base_model import NARROW_RATE, BaseModel
 
+_KEYS = re.compile(r"(?<![\w./])(data|every|lora|loss|optimizer|rate|subject|validation)\.[a-z_]+")
 SOMETHING = 64  # px: a size that is right, to look for other faults before a model is fetched
 # Where a key of a training file stands in params.yaml; all others stand in train.settings.
 PLACES = {
@@ -60,7 +62,7 @@ def resolve(project: Project, device: str) -> Resolved:
     base = BaseModel.find(given.model_name, given.revision)
     size = image_size(params, base)
     recipe = {"width": size, "height": size} if size != base.size else {}
-    config = _config(params, size, base.rate, _precision(params, device), recipe)
+    config = _config(params, size, base.rate, trains_in(device), recipe)
     facts = {
         "config": config.model_dump(mode="json"),
         "pictures": hash_files(project.root, [PREPARED]),
@@ -88,10 +90,12 @@ def image_size(params: Params, base: BaseModel) -> int:
 
 def in_params(text: str) -> str:
     """Words of the trainer, with its keys named as params.yaml names them."""
-    for key, place in PLACES.items():
-        if "." in key:
-            text = text.replace(key, place)
-    return text
+
+    def placed(found: re.Match[str]) -> str:
+        key = found[0]
+        return key if key in _OWN else PLACES.get(key, f"train.settings.{key}")
+
+    return _KEYS.sub(placed, text)
 
 
 def _config(
@@ -183,14 +187,6 @@ def _placed(fault: str) -> str:
         if where == key or where.startswith(f"{key}."):
             return f"{place}{sep}{words}"
     return f"train.settings.{where}{sep}{words}"
-
-
-def _precision(params: Params, device: str) -> str:
-    """bf16 on a CUDA GPU that has it. On a CPU fp32: bf16 is slower there to train with."""
-    import torch
-
-    is_cuda = devices.find(device).type == "cuda"
-    return "bf16" if is_cuda and torch.cuda.is_bf16_supported() else "fp32"
 
 
 @cache
