@@ -50,6 +50,7 @@ def write_results(
     params: dict | None = None,
     refused: bool = False,
     pictures: bool = True,
+    curves: bool = False,
 ) -> None:
     """A project's params, pictures, scores, curves, metrics and lock records.
 
@@ -76,7 +77,8 @@ def write_results(
                     picture(hash_of(prompt) / 97 + (0.2 + shift if made else 0), number)
                 )
     Scores((CLIP, LPIPS), tuple(rows)).write(root / "plots/scores.csv")
-    write_curves(root, shift, given["train"]["steps"])
+    if curves:  # drawing them takes as long as all the rest of a report
+        write_curves(root, shift, given["train"]["steps"])
     score = {
         "mean": 0.35 + shift,
         "low": 0.34 + shift,

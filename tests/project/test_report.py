@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -22,6 +23,7 @@ from tests.project.reported import (
 from teststrip.errors import ConfigError, StudyError
 from teststrip.evidence.ranking import BETTER, UNCLEAR, WORSE
 from teststrip.project.report.content import alone, change
+from teststrip.project.report.curves import panels, smooth
 from teststrip.project.report.files import files
 from teststrip.project.report.results import read
 from teststrip.project.report.verdict import NONE
@@ -41,7 +43,7 @@ def outside_ci(monkeypatch):
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
-    """A project with one commit; tests copy it."""
+    """A project with one commit, without curves; tests copy it."""
     root = tmp_path_factory.mktemp("first") / "project"
     write_results(root)
     begin(root)
@@ -344,9 +346,6 @@ def test_an_earlier_report_is_replaced_and_foreign_files_are_let_be(project, tmp
     out.mkdir()
     (out / "mine.txt").write_text("mine")
     (out / "curves.png").write_bytes(b"old")
-    (project / "plots/curves.csv").unlink()
-    commit_all(project, tmp_path)
-
     found = report(project, "HEAD", out=out)
 
     assert (out / "mine.txt").read_text() == "mine"
@@ -354,13 +353,8 @@ def test_an_earlier_report_is_replaced_and_foreign_files_are_let_be(project, tmp
     assert set(os.listdir(out)) == {*found.files, "mine.txt"}
 
 
-def commit_all(project, tmp_path):
-    from teststrip.testing.commands import Commands
-
-    commit(Commands(project, home=tmp_path / "home"), "More")
-
-
 def test_one_revision_alone_gives_the_same_bytes_anywhere(project, tmp_path):
+    write_results(project, curves=True)
     other = shutil.copytree(project, tmp_path / "elsewhere" / "copy")
 
     made = [files(alone(read(here(root)), "auto", 0.95)) for root in (project, other)]
@@ -413,3 +407,25 @@ def test_what_users_type_has_no_meaning_in_html_or_markdown(tmp_path):
     assert not re.search(r"[^\\]\]\(javascript", note)
     assert not re.search(r"(?<!&)[@#](?=all|1 )", note.replace("#8203", ""))
     assert "&lt;script&gt;" in page
+
+
+def test_curves_stand_for_both_sides_and_are_one_line_where_nothing_changed(project):
+    write_results(project, curves=True)
+    once = panels((("before", read(here(project))), ("after", read(here(project)))))
+    write_results(project, curves=True, shift=0.03, params=FASTER)
+    first = read(here(project))
+    two = panels((("before", replace(first, curves=_moved(first))), ("after", first)))
+
+    assert [panel.title for panel in once] == ["Training loss, smoothed", "Held-out loss", CLIP]
+    assert [line.name for line in once[0].lines] == ["before and after, the same"]
+    assert [line.name for line in two[1].lines] == ["before", "after"]
+    assert [line.kind for line in two[1].lines] == ["old", "now"]
+    assert "Held-out loss, after: 0.17 at step 0" in two[1].words
+
+
+def _moved(results):
+    return {k: v if k == "step" else tuple(x + 0.1 for x in v) for k, v in results.curves.items()}
+
+
+def test_a_smoothed_constant_is_that_constant():
+    assert smooth([0.12] * 50, 10) == pytest.approx([0.12] * 50)

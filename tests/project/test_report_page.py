@@ -22,11 +22,13 @@ def pages(tmp_path_factory):
     """A report of a change with every section, and one of a revision alone: their address."""
     root = tmp_path_factory.mktemp("page") / "project"
     prompts = (*PROMPTS, f"<b>{LONG}</b>")
-    write_results(root, prompts=prompts)
+    write_results(root, prompts=prompts, curves=True)
     begin(root)
     train = PARAMS["train"] | {"learning_rate": 0.002, "instance_prompt": f"<i>{LONG}</i>"}
     params = PARAMS | {"train": train}
-    write_results(root, prompts=prompts, params=params, shift=0.03, seed=2, refused=True)
+    write_results(
+        root, curves=True, prompts=prompts, params=params, shift=0.03, seed=2, refused=True
+    )
     write_record(root, "infer", params, device={"name": "cuda:0", "card": "A GPU"})
     (root / "images/made/p1-20000.png").unlink()
     before, after = read(at(root, "HEAD")), read(here(root))

@@ -21,7 +21,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     root = tmp_path / "project"
-    write_results(root)
+    write_results(root, curves=True)
     return root
 
 
