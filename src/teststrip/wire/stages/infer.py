@@ -38,7 +38,7 @@ def run(project: Project, here: Here) -> Made:
     Raises ConfigError for a check prompt that is known from training or choosing, StudyError where
     a picture cannot be made or a score has no number.
     """
-    from teststrip.wire.stages.train import same_threads
+    from teststrip.engine.device import same_threads
 
     with inside(project) as project_here:
         same_threads()

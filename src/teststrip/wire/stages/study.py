@@ -70,7 +70,7 @@ def run(project: Project, here: Here) -> Made:
 
     Raises ConfigError for faults of params.study, StudyError where nothing works.
     """
-    from teststrip.wire.stages.train import same_threads
+    from teststrip.engine.device import same_threads
 
     config = config_of(project)
     with inside(project) as within:
