@@ -37,4 +37,6 @@ def run(project: Project, here_: Here) -> Made:
 def _inputs(project: Project) -> Results:
     """What this stage's inputs hold and no more: lock records tell times and machines."""
     results = read(here(project.root))
-    return replace(results, records={})
+    inputs = project.stage("report").inputs
+    named = {s: found for s, found in results.metrics.items() if f"metrics/{s}.json" in inputs}
+    return replace(results, metrics=named, records={})
