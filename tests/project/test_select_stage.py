@@ -43,6 +43,7 @@ def numbers(project):
     return json.loads(project.path("metrics/select.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_checkpoint_that_is_better_goes_on_with_its_evidence(made):
     project, found = made
     adapter, metrics = told(project), numbers(project)
@@ -66,6 +67,7 @@ def test_the_checkpoint_that_is_better_goes_on_with_its_evidence(made):
     assert adapter["why"].startswith(f"Step {adapter['step']} at scale")
 
 
+@pytest.mark.slow
 def test_its_recipe_names_the_adapter_as_seen_from_the_project(made):
     project, _ = made
     recipe = Recipe.model_validate(told(project)["recipe"])
@@ -74,6 +76,7 @@ def test_its_recipe_names_the_adapter_as_seen_from_the_project(made):
     assert recipe.steps == 3
 
 
+@pytest.mark.slow
 def test_it_says_which_prompts_took_part_and_the_check_is_none_of_them(made):
     project, _ = made
     seen = told(project)["seen"]
@@ -83,12 +86,14 @@ def test_it_says_which_prompts_took_part_and_the_check_is_none_of_them(made):
     assert not {Block(prompt=text, seed=0).prompt_id for text in CHECKED} & set(seen)
 
 
+@pytest.mark.slow
 def test_held_out_pictures_go_with_it_so_that_likeness_can_be_asked(made):
     project, _ = made
     kept = {path.name for path in project.path("adapter/held-out").iterdir()}
     assert kept == {"0.png", "1.png"}
 
 
+@pytest.mark.slow
 def test_select_then_infer_gives_an_arm_that_is_proven(made, tmp_path):
     project, _ = made
     root = tmp_path / "there"
