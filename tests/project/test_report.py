@@ -22,6 +22,7 @@ from tests.project.reported import (
 )
 from teststrip.errors import ConfigError, StudyError
 from teststrip.evidence.ranking import BETTER, UNCLEAR, WORSE
+from teststrip.project.metrics import write_metrics
 from teststrip.project.report.content import alone, change
 from teststrip.project.report.curves import panels, smooth
 from teststrip.project.report.files import files
@@ -429,3 +430,16 @@ def _moved(results):
 
 def test_a_smoothed_constant_is_that_constant():
     assert smooth([0.12] * 50, 10) == pytest.approx([0.12] * 50)
+
+
+def test_a_study_that_confirmed_nothing_is_warned_of(tmp_path):
+    params = {"kind": "study", "study": {"seeds": 1}, "infer": PARAMS["infer"]}
+    write_results(tmp_path, params=params | {"train": {"steps": 1}})
+    write_metrics(tmp_path / "metrics/study.json", {"confirmed": 0, "images": 8})
+
+    content = alone(read(here(tmp_path)), "auto", 0.95)
+
+    assert content.warnings == (
+        "the study confirmed no recipe as better than its baseline, which goes on.",
+    )
+    assert content.names == ("the baseline", "the chosen recipe")

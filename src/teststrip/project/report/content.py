@@ -197,14 +197,21 @@ def _uncompared(
 
 
 def _refusals(*sides: Results) -> tuple[str, ...]:
-    refused = [results.name for results in sides if results.refused]
-    if not refused:
-        return ()
-    where = f"{' and '.join(refused)}: " if len(sides) > 1 else ""
-    return (
-        f"{where}select found no checkpoint that is better than the base model and went on with "
-        "the newest one. Its pictures are unproven.",
-    )
+    out = []
+    for found, text in (
+        (
+            [one.name for one in sides if one.refused],
+            "select found no checkpoint that is better than the base model and went on with the "
+            "newest one. Its pictures are unproven.",
+        ),
+        (
+            [one.name for one in sides if one.metrics.get("study", {}).get("confirmed") == 0],
+            "the study confirmed no recipe as better than its baseline, which goes on.",
+        ),
+    ):
+        where = f"{' and '.join(found)}: " if len(sides) > 1 else ""
+        out += [where + text] if found else []
+    return tuple(out)
 
 
 def _references(found: Sequence[Pair], score: str | None) -> tuple[str, ...]:
