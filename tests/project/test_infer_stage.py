@@ -94,7 +94,7 @@ def test_metrics_are_those_of_the_checks_rows(made):
     assert found["mean"] == pytest.approx(sum(means) / len(means), rel=1e-5)
     assert found["low"] < found["mean"] < found["high"]
     assert (found["prompts"], found["images"]) == (4, 8)
-    assert numbers["higher_is_better"] == {"red@1": 1, "dark@1": 0}
+    assert numbers["higher_is_better"] == {"red@1": 1, "dark@1": 0, "calm@1": 1}
     for column, sign in (("red@1", 1), ("dark@1", -1)):
         difference = numbers["made"][column]["mean"] - numbers["reference"][column]["mean"]
         assert numbers["gain"][column]["mean"] == pytest.approx(sign * difference, abs=2e-3)
