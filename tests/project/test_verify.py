@@ -172,6 +172,7 @@ def test_a_stage_that_was_never_run_is_said_to_be(root: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3000)  # it runs all stages twice
 def test_a_whole_project_comes_out_byte_for_byte_in_another_folder(tmp_path: Path) -> None:
     root = small_project(tmp_path / "subject")
     ran = run_stages(root, [])
