@@ -37,8 +37,8 @@ def _sized(name: str | None, size: int) -> Font:
 
 
 def font(text: str, size: int) -> Font:
-    """The font to draw `text` in, `size` px."""
-    return _sized(None if is_covered(text) else other_font(), size)
+    """The font to draw `text` in, `size` px; `letters` makes a minus one that PIL's own has."""
+    return _sized(None if is_covered(text.replace("−", "-")) else other_font(), size)
 
 
 def letters(text: str) -> str:
