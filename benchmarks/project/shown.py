@@ -150,7 +150,7 @@ def page(shown: Shown, kind: str, *, is_small: bool) -> str:
             "# A pipeline project, shown",
             "",
             f"Kind {kind}. {what} Every line ran, in this order, with a real git, DVC and S3 "
-            "server; `python benchmarks/project/shown.py` does it again.",
+            "server; `python benchmarks/project/shown.py{' --small' if is_small else ''}` does it again.",
             "",
             f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} {platform.machine()} cores, no GPU, "
             f"{packages}. Load: processes that wanted a core when the step began; times of a busy "
