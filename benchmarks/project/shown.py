@@ -140,6 +140,7 @@ def page(shown: Shown, kind: str, *, is_small: bool) -> str:
         if is_small
         else "As `teststrip project init` makes it, with the built-in model."
     )
+    flag = " --small" if is_small else ""
     packages = ", ".join(f"{name} {version(name)}" for name in ("dvc", "dvc-s3", "torch"))
     rows = [
         f"| `{command}` | {seconds:.1f} | {load:.1f} | {_cell(saw)} |"
@@ -150,7 +151,7 @@ def page(shown: Shown, kind: str, *, is_small: bool) -> str:
             "# A pipeline project, shown",
             "",
             f"Kind {kind}. {what} Every line ran, in this order, with a real git, DVC and S3 "
-            "server; `python benchmarks/project/shown.py{' --small' if is_small else ''}` does it again.",
+            f"server; `python benchmarks/project/shown.py{flag}` does it again.",
             "",
             f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} {platform.machine()} cores, no GPU, "
             f"{packages}. Load: processes that wanted a core when the step began; times of a busy "

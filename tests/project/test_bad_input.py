@@ -106,6 +106,7 @@ def test_a_params_file_that_is_none_is_said(here: Commands, text: str) -> None:
     assert answer.code == 2
 
 
+@pytest.mark.slow
 def test_dvc_stops_at_wrong_parameters_and_goes_on_when_they_are_mended(here: Commands) -> None:
     right = (here.folder / "params.yaml").read_text()
     change(here.folder, "prepare.size=big")
@@ -125,6 +126,7 @@ def test_no_remote_is_said_with_the_command_that_names_one(here: Commands) -> No
     assert "dvc remote add -d" in here.teststrip("project", "doctor").out
 
 
+@pytest.mark.slow
 def test_a_wrong_secret_changes_nothing_and_the_right_one_pushes(
     here: Commands, s3: S3Server
 ) -> None:
@@ -142,6 +144,7 @@ def test_a_wrong_secret_changes_nothing_and_the_right_one_pushes(
     assert set(s3.keys()) == pushed(here)
 
 
+@pytest.mark.slow
 def test_a_remote_that_goes_down_in_the_middle_of_a_push_loses_nothing(
     here: Commands, s3: S3Server, tmp_path: Path
 ) -> None:
@@ -180,6 +183,7 @@ def test_a_remote_that_goes_down_in_the_middle_of_a_push_loses_nothing(
         between.close()
 
 
+@pytest.mark.slow
 def test_a_server_killed_in_the_middle_of_a_push_is_filled_up_when_it_is_back(
     here: Commands, s3: S3Server
 ) -> None:
