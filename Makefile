@@ -85,6 +85,7 @@ bench: setup-dev ## the numbers of docs/benchmarks.md (two hours on 2 cores)
 	@$(PY) benchmarks/track/reading.py --out docs/tracking-numbers.md
 	@$(PY) benchmarks/track/startup.py --out docs/tracking-numbers.md
 	@$(PY) benchmarks/track/shown.py --out docs/deploy/vm-shown.md
+	@$(PY) benchmarks/project/shown.py --out docs/project-shown.md
 
 clean: ## remove caches, build output and demo/; .venv stays
 	@rm -rf demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
