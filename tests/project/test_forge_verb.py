@@ -20,10 +20,10 @@ from teststrip.testing.forges.github import Token
 def project(tmp_path_factory: pytest.TempPathFactory) -> Commands:
     """A project whose second commit made its pictures better."""
     root = tmp_path_factory.mktemp("verb") / "project"
-    write_results(root)
+    write_results(root, curves=True)
     commands = begin(root)
     faster = PARAMS | {"train": PARAMS["train"] | {"learning_rate": 0.002}}
-    write_results(root, shift=0.05, seed=5, params=faster)
+    write_results(root, shift=0.05, seed=5, params=faster, curves=True)
     return commit(commands, "Faster")
 
 
