@@ -93,7 +93,7 @@ def test_a_loss_is_called_worse_and_is_no_error_of_the_command(project):
     found = compared(project, shift=-0.03)
 
     assert found.verdict.word == WORSE
-    assert found.verdict.headline.startswith("Worse: the change loses −0.0")
+    assert found.verdict.headline.startswith("Worse: the change brings −0.0")
     assert found.ok
 
 

@@ -63,7 +63,7 @@ def test_a_merge_request_gets_one_note_with_pictures(project, monkeypatch):
     (note,) = server.notes[1]
     assert first.ok
     assert second.ok
-    assert "Worse: the change loses" in note.body
+    assert "Worse: the change brings" in note.body
     assert re.search(r"\]\(/uploads/[0-9a-f]{32}/contact-sheet.png\)", note.body)
     assert len(server.uploads) >= 2
 

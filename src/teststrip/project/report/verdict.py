@@ -64,7 +64,7 @@ def judge(
         )
     began = {
         BETTER: f"Better: {sides.subject} gains",
-        WORSE: f"Worse: {sides.subject} loses",
+        WORSE: f"Worse: {sides.subject} brings",
         UNCLEAR: f"Not distinguishable: {sides.subject} differs by",
     }[pair.found.verdict]
     return Verdict(
