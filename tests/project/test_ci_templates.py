@@ -141,7 +141,7 @@ def test_no_image_and_no_package_floats(pipeline):
             text=True,
             check=True,
         )
-        assert said.stdout.strip() == "==@VERSION@", "the version of requirements.txt, exactly"
+        assert said.stdout.strip() == "==<VERSION>", "the version of requirements.txt, exactly"
 
 
 def test_both_call_commands_that_exist():

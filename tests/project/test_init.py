@@ -337,7 +337,7 @@ def test_the_jobs_of_one_ci_are_laid_in(tmp_path, ci):
 
 
 def test_words_between_signs_that_are_not_ours_stay():
-    assert fill("mail@HOST@x @NAME@ ${{ a }}", {"NAME": "n"}) == "mail@HOST@x n ${{ a }}"
+    assert fill("mail<HOST>x <NAME> ${{ a }}", {"NAME": "n"}) == "mail<HOST>x n ${{ a }}"
 
 
 def test_the_command_says_what_it_made_and_what_comes_next(tmp_path):

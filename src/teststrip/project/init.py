@@ -30,7 +30,7 @@ LAYERS = {
 DOT = "dot-"
 """In template/ `dot-gitignore` stands for `.gitignore`, which would act on the template itself."""
 PLAIN = (".png", ".jpg")
-"""Files that are copied as they are; in all others @NAME@, @VERSION@, ... are filled in."""
+"""Files that are copied as they are; in all others <NAME>, <VERSION>, ... are filled in."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,8 @@ def _layer(name: str) -> Iterator[tuple[str, bytes]]:
 
 
 def fill(text: str, words: dict[str, str]) -> str:
-    """`text` with @NAME@ and so on replaced; other words between @ stay."""
-    return re.sub(r"@([A-Z]+)@", lambda found: words.get(found[1], found[0]), text)
+    """`text` with <NAME> and so on replaced; other words between < and > stay."""
+    return re.sub(r"<([A-Z]+)>", lambda found: words.get(found[1], found[0]), text)
 
 
 def yaml_word(text: str) -> str:
